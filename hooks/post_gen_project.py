@@ -1,0 +1,129 @@
+"""Writes what depends on the answers: one handler module a queue, one test a handler; drops providers nobody chose.
+
+Runs with cookiecutter's own Python, in the new project, at every bake and twice in every `cruft update`. So: the standard
+library alone, no network, no git, nothing random.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+PLAN = json.loads(json.loads(r"""[{{ cookiecutter.__plan | tojson }}]""")[0])
+"""`queues`: name, provider, dlq, handler, types (name, method, model); `providers`: those that are used."""
+PROJECT = json.loads(r"""[{{ cookiecutter.project_slug | tojson }}]""")[0]
+
+HANDLER_HEAD = '''"""Handlers of the queue {queue}: yours to fill in."""
+
+import logging
+{imports}
+from app.queue.handling import {names}
+
+logger = logging.getLogger(__name__)
+'''
+
+MODEL = '''
+
+class {model}(BaseModel):
+    """What a `{type}` message holds. One that doesn't fit goes to the dead-letter queue at once."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Literal["{type}"] = "{type}"
+'''
+
+CLASS = '''
+
+class {handler}:
+    """One public method a message type.
+
+    Return: the message is done. Raise: it is tried again, later and later, then goes to the dead-letter queue.
+    Raise `Reject`: it goes there at once. A message may come more than once, with the same `message_id`.
+    """
+'''
+
+METHOD = '''
+{decorator}    async def {method}(self, message: {model}) -> None:
+        """Handle `{type}`."""
+        logger.info("{type} %s: %s", current_delivery().message_id, message.model_dump())
+'''
+
+NO_TYPES = '''
+    async def example(self, message: dict[str, Any]) -> None:
+        """Handle `example`: rename it to your first message type."""
+        logger.info("example %s: %s", current_delivery().message_id, message)
+'''
+
+TEST = '''"""How to test the handlers of {queue}: no broker, no server, just the call."""
+
+from app.queue.config import load_queues
+from app.queue.setup import get_consumer
+
+
+{tests}'''
+
+TEST_CASE = '''async def test_{method}_is_handled() -> None:
+    """`process_message` validates the payload and calls the method, as for a received message."""
+    queue = load_queues().queue("{queue}")
+    assert queue is not None
+    await get_consumer(queue).process_message({payload})
+'''
+
+
+def handler_module(queue: dict) -> str:
+    """The source of `app/queue/handlers/<queue>.py`."""
+    types = queue["types"]
+    decorated = any(kind["name"] != kind["method"] for kind in types)
+    imports = "from typing import Literal\n\nfrom pydantic import BaseModel, ConfigDict\n"
+    if not types:
+        imports = "from typing import Any\n"
+    names = "current_delivery, message_type" if decorated else "current_delivery"
+    parts = [HANDLER_HEAD.format(queue=queue["name"], imports=imports, names=names)]
+    parts += [MODEL.format(model=kind["model"], type=kind["name"]) for kind in types]
+    parts.append(CLASS.format(handler=queue["handler"]))
+    for kind in types:
+        decorator = "" if kind["name"] == kind["method"] else '    @message_type("%s")\n' % kind["name"]
+        parts.append(METHOD.format(decorator=decorator, method=kind["method"], model=kind["model"], type=kind["name"]))
+    if not types:
+        parts.append(NO_TYPES)
+    return "".join(parts)
+
+
+def handler_test(queue: dict) -> str:
+    """The source of `tests/handlers/test_<queue>.py`."""
+    types = queue["types"] or [{"name": "example", "method": "example"}]
+    cases = [
+        TEST_CASE.format(method=kind["method"], queue=queue["name"], payload='{"type": "%s"}' % kind["name"])
+        for kind in types
+    ]
+    return TEST.format(queue=queue["name"], tests="\n\n".join(cases))
+
+
+def write_handlers() -> None:
+    """One module and one test a queue."""
+    for queue in PLAN["queues"]:
+        write(Path("app/queue/handlers", queue["name"] + ".py"), handler_module(queue))
+        write(Path("tests/handlers", "test_" + queue["name"] + ".py"), handler_test(queue))
+
+
+def drop_unused_providers() -> None:
+    """Delete the package of every provider that no queue uses."""
+    for package in sorted(Path("app/queue/providers").iterdir()):
+        if package.is_dir() and package.name not in PLAN["providers"]:
+            shutil.rmtree(package)
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file with the same bytes on every platform."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode("utf-8"))
+
+
+def say_what_is_next() -> None:
+    """The next two commands."""
+    print("\nDone. Next:\n\n  cd %s\n  make run\n" % PROJECT)
+
+
+if __name__ == "__main__":
+    write_handlers()
+    drop_unused_providers()
+    say_what_is_next()

@@ -1,0 +1,242 @@
+"""What cookiecutter needs to understand the answers: the grammar of `queues`, and a check of every other answer.
+
+A wrong answer ends the bake with one line and leaves nothing on disk, because the checks run while the questions are
+asked. Answers arrive as values and never as source, so nothing in them can be executed.
+"""
+
+from __future__ import annotations
+
+import json
+import keyword
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment
+from jinja2.ext import Extension
+
+EXAMPLE = "user_channel: send_audio, send_text; orders@memory!nodlq: order.created"
+PROVIDERS = ("rabbitmq", "memory")
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+SLUG = re.compile(r"[a-z][a-z0-9_-]*")
+TYPE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:[.-][A-Za-z_][A-Za-z0-9_]*)*")
+QUEUE = re.compile(r"(?P<name>[^@!]*)(?:@(?P<provider>[^!]*))?(?:!(?P<flag>.*))?", re.DOTALL)
+MAX_NAME = 48
+WINDOWS = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
+PREFIXES = ("dlq_", "parked_", "retry_")
+
+
+class WrongAnswerError(Exception):
+    """An answer that can't be used. The text is one line, and says which answer, what is wrong, and what is right."""
+
+
+@dataclass(frozen=True)
+class MessageType:
+    """A message type: `order.created`, its method `order_created`, its model `OrderCreatedMessage`."""
+
+    name: str
+    method: str
+    model: str
+
+
+@dataclass(frozen=True)
+class Queue:
+    """A queue of the answer: `handler` is its class, `module` its file in `app/queue/handlers/`."""
+
+    name: str
+    provider: str
+    dlq: bool
+    handler: str
+    types: tuple[MessageType, ...]
+
+
+def parse_queues(text: str, *, provider: str, dlq: bool) -> tuple[Queue, ...]:
+    """Parse the answer to `queues`. Raises WrongAnswerError.
+
+    queues = queue *( ";" queue )                              blanks around every part are ignored
+    queue  = name [ "@" provider ] [ "!dlq" | "!nodlq" ] [ ":" type *( "," type ) ]
+    """
+    queues: list[Queue] = []
+    parts = text.split(";")
+    if len(parts) > 1 and not parts[-1].strip():
+        parts.pop()  # a ';' at the end separates nothing
+    for part in parts:
+        queue = _parse_queue(part, provider, dlq)
+        if any(other.name == queue.name for other in queues):
+            raise _wrong(f"queue {queue.name!r} is there twice")
+        queues.append(queue)
+    return tuple(queues)
+
+
+def _parse_queue(part: str, provider: str, dlq: bool) -> Queue:
+    head, colon, tail = part.partition(":")
+    if not head.strip():
+        raise _wrong("a queue has no name" if part.strip() else "there is an empty queue")
+    match = QUEUE.fullmatch(head)
+    assert match is not None
+    name = match["name"].strip()
+    _check_name(name)
+    chosen = provider if match["provider"] is None else match["provider"].strip()
+    if chosen not in PROVIDERS:
+        raise _wrong(f"queue {name!r}: no provider {chosen!r}; there are {', '.join(PROVIDERS)}")
+    flag = "dlq" if match["flag"] is None and dlq else (match["flag"] or "nodlq").strip()
+    if flag not in ("dlq", "nodlq"):
+        raise _wrong(f"queue {name!r}: '!{flag}' must be '!dlq' or '!nodlq'")
+    types = _parse_types(name, tail) if colon else ()
+    return Queue(name, chosen, flag == "dlq", _handler(name), types)
+
+
+def _check_name(name: str) -> None:
+    if not NAME.fullmatch(name):
+        raise _wrong(f"queue name {name!r} must have small letters, digits and '_', and begin with a letter")
+    if len(name) > MAX_NAME:
+        raise _wrong(f"queue name {name[:20]!r}... has {len(name)} characters; {MAX_NAME} are allowed")
+    if keyword.iskeyword(name):
+        raise _wrong(f"queue name {name!r} is a Python keyword, and so can't be a module's")
+    if name == "register_handlers":
+        raise _wrong(f"queue name {name!r} is the name of a module that is there already")
+    if name in WINDOWS:
+        raise _wrong(f"queue name {name!r} can't be a file's name on Windows")
+    if name.startswith(PREFIXES):
+        raise _wrong(f"queue name {name!r} begins with {name.split('_')[0]}_, which names queues that are made for it")
+
+
+def _parse_types(queue: str, text: str) -> tuple[MessageType, ...]:
+    types: list[MessageType] = []
+    for part in text.split(","):
+        name = part.strip()
+        if not name:
+            raise _wrong(f"queue {queue!r}: there is an empty message type")
+        if not TYPE.fullmatch(name):
+            raise _wrong(f"queue {queue!r}: type {name!r} must be identifiers joined by '.' or '-', such as order.created")
+        method = re.sub(r"[.-]", "_", name)
+        if method.startswith("_") or keyword.iskeyword(method):
+            raise _wrong(f"queue {queue!r}: type {name!r} can't be a public method")
+        found = MessageType(name, method, f"{_camel(method)}Message")
+        for other in types:
+            if found.name == other.name:
+                raise _wrong(f"queue {queue!r}: type {name!r} is there twice")
+            if found.method == other.method or found.model.lower() == other.model.lower():
+                raise _wrong(f"queue {queue!r}: types {other.name!r} and {name!r} would have the same names in Python")
+        types.append(found)
+    return tuple(types)
+
+
+def _handler(queue: str) -> str:
+    stem = re.sub(r"(?<=.)_(?:channel|queue)$", "", queue)
+    return f"{_camel(stem)}Handler"
+
+
+def _camel(name: str) -> str:
+    return "".join(word[:1].upper() + word[1:] for word in name.split("_"))
+
+
+def _wrong(text: str) -> WrongAnswerError:
+    return WrongAnswerError(f"queues: {text}. Right is, for example: {EXAMPLE}")
+
+
+def slug(name: str) -> str:
+    """A slug made of a project's name; `queue-service` if nothing of it can be used."""
+    text = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    text = re.sub(r"^[0-9-]+", "", text)
+    return text or "queue-service"
+
+
+def checked_slug(text: str) -> str:
+    """The slug. Raises WrongAnswerError."""
+    if not SLUG.fullmatch(text) or len(text) > 64:
+        raise WrongAnswerError(
+            f"project_slug: {text[:80]!r} must have small letters, digits, '-' and '_', begin with a letter, and be "
+            "64 characters at most. Right is, for example: queue-service"
+        )
+    if text in WINDOWS:
+        raise WrongAnswerError(f"project_slug: {text!r} can't be a folder's name on Windows. Right is: queue-service")
+    return text
+
+
+def checked_number(text: str, name: str, low: int, high: int) -> str:
+    """The number, as text. Raises WrongAnswerError."""
+    if not re.fullmatch(r"[0-9]{1,9}", str(text).strip()) or not low <= int(text) <= high:
+        raise WrongAnswerError(f"{name}: {text!r} must be a whole number from {low} to {high}. Right is, for example: {max(low, 5)}")
+    return str(int(text))
+
+
+def checked_texts(answers: Mapping[str, Any]) -> str:
+    """Free text may be anything but control characters and surrogates, which no file format could hold."""
+    for name in ("project_name", "description", "author"):
+        text = str(answers[name])
+        if len(text) > 1000 or re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", text):
+            raise WrongAnswerError(f"{name}: must have no control characters, and 1000 characters at most")
+    return ""
+
+
+def queues_of(answers: Mapping[str, Any]) -> tuple[Queue, ...]:
+    """The queues of all answers together."""
+    return parse_queues(
+        str(answers["queues"]), provider=str(answers["provider"]), dlq=answers.get("dead_letter_queues", "yes") == "yes"
+    )
+
+
+def plan(answers: Mapping[str, Any]) -> str:
+    """What the post-gen hook works from, as JSON."""
+    queues = queues_of(answers)
+    used = sorted({queue.provider for queue in queues} | {"memory"})
+    return json.dumps({"queues": [asdict(queue) for queue in queues], "providers": used})
+
+
+def quoted(text: str) -> str:
+    """Text for between double quotes, in TOML, YAML and JSON alike. Emoji stay as they are: TOML knows no surrogates."""
+    return json.dumps(str(text), ensure_ascii=False)[1:-1].replace("\x7f", "\\u007f").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def one_line(text: str) -> str:
+    """Text for a line of Markdown: nothing in it is markup."""
+    flat = " ".join(str(text).split())
+    return re.sub(r"([\\`*_{}\[\]<>#|!&~$])", r"\\\1", flat)
+
+
+class QueueTemplateExtension(Extension):
+    """Gives the filters above to cookiecutter."""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        _forget_this_module()
+        filters = {
+            "slug": slug,
+            "checked_slug": _ending(checked_slug),
+            "checked_number": _ending(checked_number),
+            "checked_texts": _ending(checked_texts),
+            "checked_queues": _ending(lambda answers: str(len(queues_of(answers)))),
+            "plan": _ending(plan),
+            "parsed_queues": _ending(queues_of),
+            "quoted": quoted,
+            "one_line": one_line,
+        }
+        environment.filters.update(filters)
+
+
+def _ending(function: Any) -> Any:
+    """The function, with a wrong answer ending the program by one line on stderr and exit code 1."""
+
+    def checked(*args: Any, **options: Any) -> Any:
+        try:
+            return function(*args, **options)
+        except WrongAnswerError as error:
+            raise SystemExit(f"Error: {error}") from None
+
+    return checked
+
+
+def _forget_this_module() -> None:
+    """Let the next render import the module anew.
+
+    `cruft update` renders the project's old and new template commit in one process. With this module still imported, the
+    new commit would be rendered with the old code; with its bytecode on disk, an edit of the same size would be missed.
+    """
+    sys.modules.pop(__name__, None)
+    spec = globals().get("__spec__")
+    if spec is not None and spec.cached:
+        Path(spec.cached).unlink(missing_ok=True)

@@ -1,0 +1,166 @@
+"""`POST /queues/{queue}/messages`: publishing over HTTP. And `GET /metrics`."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import math
+import os
+import re
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, HTTPException, Request, Response, Security
+from fastapi.security import APIKeyHeader
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
+
+from app.queue.environment import Role
+from app.queue.errors import CircuitOpenError, MessageTooLargeError, PublishError
+from app.queue.policy import InvalidMessageError
+from app.queue.processor import decode
+from app.queue.publishing import PublisherDisabledError, UnknownQueueError
+from app.queue.service import QueueService
+
+router = APIRouter()
+
+BODY_TIMEOUT = 30.0
+"""Seconds in which a client must have sent its body."""
+RETRY_AFTER = 5
+MESSAGE_ID = re.compile(r"[!-~]{1,128}")
+_api_key = APIKeyHeader(name="X-API-Key", auto_error=False, description="The value of API_KEY in the environment.")
+
+
+class Accepted(BaseModel):
+    """The broker has confirmed the message."""
+
+    message_id: str
+
+
+class Problem(BaseModel):
+    """What was wrong."""
+
+    detail: str
+
+
+class Unavailable(Problem):
+    """The broker is out of reach. Try again with the same X-Message-Id, above all if the message may have landed."""
+
+    message_id: str
+    may_have_landed: bool
+
+
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    401: {"model": Problem, "description": "X-API-Key is missing or wrong, or the service has no API_KEY"},
+    404: {"model": Problem, "description": "No such queue"},
+    408: {"model": Problem, "description": "The body did not arrive in time"},
+    409: {"model": Problem, "description": "This service does not publish to the queue"},
+    413: {"model": Problem, "description": "The body is larger than the queue's max_message_bytes"},
+    422: {"model": Problem, "description": "Not a message that a handler of the queue can take"},
+    503: {
+        "model": Unavailable,
+        "description": "The broker is out of reach",
+        "headers": {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}},
+    },
+}
+_BODY = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["type"],
+                "properties": {"type": {"type": "string", "minLength": 1}},
+                "additionalProperties": True,
+            }
+        }
+    },
+}
+
+
+def check_api_key(key: Annotated[str | None, Security(_api_key)]) -> None:
+    """401 unless the key is that of the environment. Without one there, nobody may publish."""
+    expected = os.environ.get("API_KEY", "")
+    # Header values arrive decoded as latin-1; compared are the bytes that were sent.
+    if not expected or not hmac.compare_digest((key or "").encode("latin-1"), expected.encode()):
+        raise HTTPException(401, "X-API-Key is missing or wrong", {"WWW-Authenticate": "ApiKey"})
+
+
+@router.post(
+    "/queues/{queue}/messages",
+    status_code=202,
+    tags=["messages"],
+    dependencies=[Security(check_api_key)],
+    response_model=Accepted,
+    responses=_RESPONSES,
+    openapi_extra={"requestBody": _BODY},
+)
+async def publish_message(
+    queue: str,
+    request: Request,
+    x_message_id: Annotated[
+        str | None, Header(description="1 to 128 visible ASCII characters; the same when you try again.")
+    ] = None,
+    traceparent: Annotated[str | None, Header(description="W3C trace context, passed on with the message.")] = None,
+) -> Accepted | Response:
+    """Publish a message. 202 means that the broker has it safely."""
+    service: QueueService = request.app.state.queue_service
+    try:
+        publisher = service.publisher(queue)
+    except UnknownQueueError as error:
+        raise HTTPException(404, str(error)) from None
+    except PublisherDisabledError as error:
+        raise HTTPException(409, str(error)) from None
+    if service.role is Role.WORKER:
+        raise HTTPException(409, "this process is a worker (QUEUE_ROLE) and does not publish over HTTP")
+    if x_message_id is not None and not MESSAGE_ID.fullmatch(x_message_id):
+        raise HTTPException(422, "X-Message-Id must have 1 to 128 visible ASCII characters")
+    body = await _read(request, publisher.config.max_message_bytes)
+    try:
+        if service.dispatcher.handler(queue) is None:
+            decode(body)
+        else:
+            service.dispatcher.resolve(queue, body)
+    except InvalidMessageError as error:
+        raise HTTPException(422, str(error)) from None
+    headers = {"traceparent": traceparent} if traceparent else None
+    try:
+        return Accepted(
+            message_id=await publisher.publish_message(queue, body, message_id=x_message_id, headers=headers)
+        )
+    except MessageTooLargeError as error:
+        raise HTTPException(413, str(error)) from None
+    except PublishError as error:
+        return _unavailable(error)
+
+
+def _unavailable(error: PublishError) -> Response:
+    seconds = math.ceil(error.retry_after) if isinstance(error, CircuitOpenError) else RETRY_AFTER
+    text = f"{error}; it may have landed all the same" if error.may_have_landed else str(error)
+    problem = Unavailable(detail=text, message_id=error.message_id, may_have_landed=error.may_have_landed)
+    return Response(
+        problem.model_dump_json(), 503, {"Retry-After": str(max(1, seconds))}, media_type="application/json"
+    )
+
+
+async def _read(request: Request, limit: int) -> bytes:
+    """The body, as far as it is allowed to go: no more than `limit` bytes are ever kept."""
+    too_large = HTTPException(413, f"the body may have {limit} bytes at most")
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > limit:
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    raise too_large
+    except TimeoutError:
+        raise HTTPException(408, f"the body did not arrive within {BODY_TIMEOUT:g} s") from None
+    return bytes(body)
+
+
+@router.get("/metrics", include_in_schema=False)
+async def metrics() -> Response:
+    """The counters of `metrics.py`, for Prometheus."""
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

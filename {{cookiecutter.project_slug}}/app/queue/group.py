@@ -1,0 +1,95 @@
+"""ConsumerGroup: the queues that share one consumer thread and its event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from app.queue import publishing
+from app.queue.config import QueueConfig, QueuesConfig
+from app.queue.dead_letters import DeadLetterPasses
+from app.queue.errors import BrokerError
+from app.queue.interfaces import QueueHealthCheck
+from app.queue.publishing import Publishers
+from app.queue.supervisor import Supervisor
+from app.queue.worker import QueueWorker
+
+logger = logging.getLogger(__name__)
+
+PROBE_INTERVAL = 5.0
+"""Seconds between the periodic health checks of a queue."""
+CLOSE_TIMEOUT = 5.0
+
+
+class Parts:
+    """How the parts of one queue are made: `setup.py` knows the providers, this module does not."""
+
+    def __init__(
+        self,
+        worker: Callable[[QueueConfig], QueueWorker],
+        passes: Callable[[QueueConfig], DeadLetterPasses],
+        health_check: Callable[[QueueConfig], QueueHealthCheck],
+        publishers: Callable[[], Publishers],
+    ) -> None:
+        self.worker = worker
+        self.passes = passes
+        self.health_check = health_check
+        self.publishers = publishers
+
+
+class ConsumerGroup:
+    """Runs the workers of a few queues on the loop it is run on, and keeps what health has to know of them."""
+
+    def __init__(self, name: str, queues: Sequence[QueueConfig], config: QueuesConfig, parts: Parts) -> None:
+        self.name = name
+        self.queues = queues
+        self.concurrency = sum(queue.concurrency for queue in queues)
+        self.workers: dict[str, QueueWorker] = {}
+        self.supervisors: dict[str, Supervisor] = {}
+        self._config = config
+        self._parts = parts
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Consume until `stop` is set; then drain, and close in bounded time."""
+        publishers = self._parts.publishers()
+        publishing.install(publishers)
+        background = [asyncio.create_task(self._start(queue)) for queue in self.queues]
+        for queue in self.queues:
+            background.append(asyncio.create_task(probe_forever(self._parts.health_check(queue))))
+            if queue.enable_dlq and queue.dlq.retry_interval:
+                background.append(asyncio.create_task(self._parts.passes(queue).run()))
+        try:
+            await stop.wait()
+            await asyncio.gather(*(worker.drain(self._config.drain.timeout) for worker in self.workers.values()))
+        finally:
+            for task in background:
+                task.cancel()
+            await asyncio.wait(background, timeout=CLOSE_TIMEOUT)
+            await self._leave_handlers()
+            publishing.uninstall(publishers)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_TIMEOUT):
+                    await publishers.close()
+
+    async def _start(self, queue: QueueConfig) -> None:
+        worker = self.workers[queue.name] = self._parts.worker(queue)
+        supervisor = self.supervisors[queue.name] = Supervisor(worker, f"consumer of {queue.name!r}")
+        await supervisor.run()
+
+    async def _leave_handlers(self) -> None:
+        for name, worker in self.workers.items():
+            try:
+                async with asyncio.timeout(CLOSE_TIMEOUT):
+                    await worker.leave_handler()
+            except Exception:
+                logger.exception("%s: the handler's __aexit__ failed", name)
+
+
+async def probe_forever(check: QueueHealthCheck) -> None:
+    """The periodic health check of one queue on this loop. It also finds a link that died without a word."""
+    while True:
+        await asyncio.sleep(PROBE_INTERVAL)
+        with suppress(BrokerError):
+            await check.probe()

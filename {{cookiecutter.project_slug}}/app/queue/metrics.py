@@ -1,0 +1,49 @@
+"""Counters of what happens to messages, as middleware. `GET /metrics` shows them to Prometheus."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter
+
+from app.queue.interfaces import Delivery, Message
+from app.queue.middleware import HandleNext, PublishNext
+from app.queue.policy import Action, Outcome
+
+HANDLED = Counter("queue_messages_handled", "Deliveries whose handler returned.", ["queue"])
+FAILED = Counter("queue_messages_failed", "Deliveries whose handler raised, or that no handler can take.", ["queue"])
+RETRIED = Counter("queue_messages_retried", "Failed deliveries that will be tried again.", ["queue"])
+DEAD_LETTERED = Counter("queue_messages_dead_lettered", "Messages sent to the DLQ.", ["queue", "reason"])
+DROPPED = Counter("queue_messages_dropped", "Exhausted messages of queues that have no DLQ.", ["queue", "reason"])
+RETURNED = Counter("queue_messages_returned", "Messages that a dead consumer had in hand, put back.", ["queue"])
+PUBLISHED = Counter("queue_messages_published", "Messages that the broker has confirmed.", ["queue"])
+PUBLISH_FAILED = Counter("queue_messages_publish_failed", "Publishes that ended in an error.", ["queue"])
+
+
+async def count_handling(delivery: Delivery, call_next: HandleNext) -> Outcome:
+    """Count the outcome of every delivery. One that can't be settled comes again, and is counted again."""
+    outcome = await call_next(delivery)
+    queue = delivery.queue
+    if outcome.action is Action.ACK:
+        HANDLED.labels(queue).inc()
+        return outcome
+    if outcome.action is Action.RETURN:
+        RETURNED.labels(queue).inc()
+        return outcome
+    if outcome.error is not None:
+        FAILED.labels(queue).inc()
+    if outcome.action is Action.RETRY:
+        RETRIED.labels(queue).inc()
+    elif outcome.action is Action.DEAD_LETTER:
+        DEAD_LETTERED.labels(queue, outcome.reason).inc()
+    else:
+        DROPPED.labels(queue, outcome.reason).inc()
+    return outcome
+
+
+async def count_publishing(queue: str, message: Message, call_next: PublishNext) -> None:
+    """Count what was published, and what was not."""
+    try:
+        await call_next(queue, message)
+    except Exception:
+        PUBLISH_FAILED.labels(queue).inc()
+        raise
+    PUBLISHED.labels(queue).inc()

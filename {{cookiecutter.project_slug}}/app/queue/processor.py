@@ -1,0 +1,155 @@
+"""MessageProcessor: from a message's bytes to the handler's method."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import typing
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import pydantic_core
+from pydantic import BaseModel, ValidationError
+
+from app.queue.errors import ConfigError
+from app.queue.handling import TYPE_ATTRIBUTE, DeliveryInfo, set_current_delivery
+from app.queue.policy import InvalidMessageError, Reason
+
+Payload = Mapping[str, Any]
+Function = Callable[[Any], Any]
+
+
+class Route:
+    """One message type of one queue: its method, and the model that its payload must fit."""
+
+    __slots__ = ("function", "model", "plain")
+
+    def __init__(self, function: Function, model: type[BaseModel] | None, *, plain: bool) -> None:
+        self.function = function
+        self.model = model
+        self.plain = plain
+
+    def argument(self, body: bytes, payload: Payload) -> Any:
+        """What the method is called with. Raises InvalidMessageError."""
+        if self.model is None:
+            return payload
+        try:
+            return self.model.model_validate_json(body)
+        except ValidationError as error:
+            raise InvalidMessageError(Reason.INVALID_PAYLOAD, summary(error)) from None
+
+
+class MessageProcessor:
+    """Finds the handler of a message by its queue and its type, validates the payload, and calls it."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, Any] = {}
+        self._routes: dict[str, dict[str, Route]] = {}
+
+    def register_handler(self, queue: str, handler: object) -> None:
+        """Make every public method of `handler` the handler of a message type of `queue`. Raises ConfigError."""
+        if queue in self._handlers:
+            raise ConfigError(f"queue {queue!r} has two handlers: {_name(self._handlers[queue])} and {_name(handler)}")
+        routes: dict[str, Route] = {}
+        for name, member in inspect.getmembers_static(type(handler)):
+            if name.startswith("_") or not (callable(member) or isinstance(member, staticmethod | classmethod)):
+                continue
+            kind = getattr(member, TYPE_ATTRIBUTE, name)
+            if kind in routes:
+                raise ConfigError(f"{_name(handler)}: two methods handle the type {kind!r}")
+            routes[kind] = _route(handler, name, member)
+        if not routes:
+            raise ConfigError(f"{_name(handler)}: has no public method, so it handles no message type")
+        self._handlers[queue] = handler
+        self._routes[queue] = routes
+
+    def handler(self, queue: str) -> object | None:
+        """The handler object of `queue`."""
+        return self._handlers.get(queue)
+
+    def types(self, queue: str) -> tuple[str, ...]:
+        """The message types of `queue` that have a handler."""
+        return tuple(sorted(self._routes.get(queue, ())))
+
+    async def process(self, queue: str, body: bytes, timeout: float | None = None) -> None:
+        """Call the handler for a message's body. Raises InvalidMessageError, or what the handler raises.
+
+        An `async def` handler is cancelled after `timeout` seconds, and TimeoutError raised. A plain `def` runs in a
+        thread of the loop's default executor; a thread can't be stopped, so it has all the time it takes.
+        """
+        route, argument = self.resolve(queue, body)
+        if route.plain:
+            await asyncio.to_thread(route.function, argument)
+        else:
+            async with asyncio.timeout(timeout):
+                await route.function(argument)
+
+    async def process_payload(self, queue: str, payload: Payload) -> None:
+        """The same for a body that is decoded already, and was not received: it has an id of its own."""
+        set_current_delivery(DeliveryInfo(queue, uuid.uuid4().hex, 1, {}))
+        await self.process(queue, pydantic_core.to_json(payload))
+
+    def resolve(self, queue: str, body: bytes) -> tuple[Route, Any]:
+        """The route of a message, and the argument for it. Raises InvalidMessageError if it can never be handled."""
+        payload, kind = decode(body)
+        route = self._routes.get(queue, {}).get(kind)
+        if route is None:
+            known = ", ".join(self.types(queue)) or "none"
+            raise InvalidMessageError(
+                Reason.UNKNOWN_TYPE, f"queue {queue!r} has no type {kind[:100]!r}; known: {known}"
+            )
+        return route, route.argument(body, payload)
+
+
+def decode(body: bytes) -> tuple[Payload, str]:
+    """A body's JSON object, and the message type in it. Raises InvalidMessageError."""
+    try:
+        payload = pydantic_core.from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise InvalidMessageError(Reason.NOT_JSON, f"the body is not JSON: {error}") from None
+    if not isinstance(payload, dict):
+        raise InvalidMessageError(Reason.NOT_AN_OBJECT, "the body must be a JSON object")
+    kind = payload.get("type")
+    if not isinstance(kind, str) or not kind:
+        raise InvalidMessageError(Reason.NO_TYPE, "the key 'type' must name the message's type")
+    return payload, kind
+
+
+def summary(error: ValidationError) -> str:
+    """What doesn't fit, without the values: they may be private, and the text goes into logs and headers."""
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    lines = [f"{'.'.join(map(str, problem['loc'])) or 'message'}: {problem['msg']}" for problem in problems[:10]]
+    if len(problems) > len(lines):
+        lines.append(f"and {len(problems) - len(lines)} more")
+    return "; ".join(lines)
+
+
+def _route(handler: object, name: str, member: Any) -> Route:
+    where = f"{_name(handler)}.{name}"
+    example = f"'async def {name}(self, message: SomeModel) -> None' or '(self, message: dict[str, Any])'"
+    if not inspect.isfunction(member):
+        raise ConfigError(f"{where}: a public method is a message handler, written {example}; begin its name with '_'")
+    method = getattr(handler, name)
+    parameters = list(inspect.signature(method).parameters.values())
+    if [parameter.name for parameter in parameters] != ["message"] or inspect.isasyncgenfunction(member):
+        raise ConfigError(f"{where}: a public method is a message handler, written {example}; begin its name with '_'")
+    try:
+        annotation = typing.get_type_hints(member).get("message")
+    except Exception as error:  # noqa: BLE001 - an annotation may be any expression
+        raise ConfigError(f"{where}: the annotation of 'message' can't be read: {error}") from None
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        model: type[BaseModel] | None = annotation
+    elif (typing.get_origin(annotation) or annotation) in (dict, Mapping):
+        model = None
+    else:
+        raise ConfigError(f"{where}: 'message' must be annotated with a pydantic model or a dict: {example}")
+    return Route(typing.cast("Callable[[Any], Awaitable[None]]", method), model, plain=not _is_async(member))
+
+
+def _is_async(function: Any) -> bool:
+    return inspect.iscoroutinefunction(inspect.unwrap(function)) or inspect.iscoroutinefunction(function)
+
+
+def _name(handler: object) -> str:
+    return f"{type(handler).__module__}.{type(handler).__qualname__}"

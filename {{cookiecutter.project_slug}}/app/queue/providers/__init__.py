@@ -1,0 +1,20 @@
+"""The providers: every package in here that holds a `Provider` named `provider`. Its name is the `type` of a queue."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from app.queue.errors import ConfigError
+from app.queue.interfaces import Provider
+
+
+def find_provider(kind: str, where: str = "queues.yaml") -> Provider:
+    """The provider of that name. Raises ConfigError, which begins with `where`, if this project has none."""
+    known = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
+    if kind not in known:
+        raise ConfigError(f"{where}: key 'type': no provider {kind!r}; this project has: {', '.join(known)}")
+    module = importlib.import_module(f"{__name__}.{kind}")
+    provider = module.provider
+    assert isinstance(provider, Provider)
+    return provider

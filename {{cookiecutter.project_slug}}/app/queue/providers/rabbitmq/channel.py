@@ -1,0 +1,216 @@
+"""Channels: one for each consumer, publisher and reader, on the connections that their loop shares."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import aio_pika.abc
+import aiormq.abc
+import aiormq.exceptions
+from aiormq import spec
+
+from app.queue.errors import (
+    BrokerError,
+    BrokerUnavailableError,
+    PublisherBlockedError,
+    PublishError,
+    UnroutableError,
+)
+from app.queue.headers import DROPPED, own_headers
+from app.queue.interfaces import Message
+from app.queue.providers.rabbitmq.config import RabbitMQQueueConfig
+from app.queue.providers.rabbitmq.connection import (
+    CLOSE_TIMEOUT,
+    Purpose,
+    RabbitMQConnectionManager,
+    is_blocked,
+    is_open,
+)
+from app.queue.providers.rabbitmq.errors import reply, translated
+
+OPEN_TIMEOUT = 10.0
+PASSED_ON = (
+    "content_type",
+    "content_encoding",
+    "priority",
+    "correlation_id",
+    "reply_to",
+    "timestamp",
+    "message_type",
+    "app_id",
+)
+"""Properties that stay with a message. Not among them: `expiration`, which would make it vanish from a DLQ, and
+`user_id`, which RabbitMQ lets only that user send."""
+
+
+class Channel:
+    """A channel that can be opened again after it was lost."""
+
+    def __init__(self, config: RabbitMQQueueConfig, purpose: Purpose) -> None:
+        self._config = config
+        self._purpose = purpose
+        self._manager: RabbitMQConnectionManager | None = None
+        self._connection: aio_pika.abc.AbstractConnection | None = None
+        self._channel: aio_pika.abc.AbstractChannel | None = None
+        self._underlay: aiormq.abc.AbstractChannel | None = None
+        self._end: asyncio.Future[str] | None = None
+        self._opening = asyncio.Lock()
+
+    @property
+    def is_open(self) -> bool:
+        """True while frames can be exchanged, as far as is known."""
+        return (
+            self._underlay is not None
+            and not self._underlay.is_closed
+            and self._end is not None
+            and not self._end.done()
+            and self._connection is not None
+            and is_open(self._connection)
+        )
+
+    @property
+    def is_blocked(self) -> bool:
+        """True while the broker accepts no messages on the connection."""
+        return self._connection is not None and is_blocked(self._connection)
+
+    @property
+    def connection(self) -> aio_pika.abc.AbstractConnection:
+        """The connection that the channel is on."""
+        if self._connection is None:
+            raise BrokerUnavailableError("not connected to the broker")
+        return self._connection
+
+    @property
+    def underlay(self) -> aiormq.abc.AbstractChannel:
+        """aiormq's channel, on which the work is done: aio-pika's own layer would cost half as much again."""
+        if self._underlay is None or not self.is_open:
+            raise BrokerUnavailableError("not connected to the broker")
+        return self._underlay
+
+    async def open(self) -> None:
+        """Connect if need be, and open the channel; return at once if it is open. Raises BrokerError."""
+        async with self._opening:
+            if self.is_open:
+                return
+            await self._close()
+            manager = RabbitMQConnectionManager.of(self._config)
+            self._connection = await manager.acquire(self._purpose)
+            self._manager = manager
+            try:
+                with translated("opening a channel"):
+                    async with asyncio.timeout(OPEN_TIMEOUT):
+                        self._channel = self._connection.channel(
+                            publisher_confirms=self._purpose is Purpose.PUBLISH,
+                            on_return_raises=self._purpose is Purpose.PUBLISH,
+                        )
+                        await self._channel.initialize()
+                        self._underlay = await self._channel.get_underlay_channel()
+            except BaseException:
+                await self._close()
+                raise
+            self._end = asyncio.get_running_loop().create_future()
+            self._channel.close_callbacks.add(self._on_close)
+
+    async def lost(self) -> str:
+        """Return when the channel is gone, with the reason."""
+        if self._end is None:
+            return "not connected to the broker"
+        return await asyncio.shield(self._end)
+
+    def lose(self, why: str) -> None:
+        """Give the channel up."""
+        if self._end is not None and not self._end.done():
+            self._end.set_result(why)
+
+    async def close(self) -> None:
+        """Close the channel, and the connection if nobody else uses it."""
+        async with self._opening:
+            await self._close()
+
+    async def _close(self) -> None:
+        self.lose("closed")
+        channel, self._channel, self._underlay, self._connection = self._channel, None, None, None
+        if channel is not None and not channel.is_closed:
+            with suppress(BrokerError), translated("closing"):
+                async with asyncio.timeout(CLOSE_TIMEOUT):
+                    await channel.close()
+        manager, self._manager = self._manager, None
+        if manager is not None:
+            await manager.release(self._purpose)
+
+    def _on_close(self, _: Any, error: BaseException | None) -> None:
+        if error is None or isinstance(error, asyncio.CancelledError):
+            self.lose("the connection to the broker was lost")
+        else:
+            self.lose(f"the connection to the broker was lost: {reply(error)}")
+
+
+class PublishChannel(Channel):
+    """A channel with publisher confirms."""
+
+    def __init__(self, config: RabbitMQQueueConfig) -> None:
+        super().__init__(config, Purpose.PUBLISH)
+        self._in_flight: dict[str, asyncio.Future[None]] = {}
+
+    async def put(self, queue: str, message: Message) -> None:
+        """Return once the broker has confirmed that `message` is in `queue`, on disk.
+
+        Raises BrokerUnavailableError if it surely was not sent, UnroutableError if there is no such queue, and
+        PublishError otherwise.
+        """
+        channel = self.underlay
+        if self.is_blocked:
+            raise PublisherBlockedError(
+                "the broker accepts no messages for now (memory or disk alarm); nothing was sent"
+            )
+        # aiormq finds a returned message by its id, so two with the same id must not be on their way together.
+        while (other := self._in_flight.get(message.message_id)) is not None:
+            await asyncio.wait([other])
+        done = self._in_flight[message.message_id] = asyncio.get_running_loop().create_future()
+        try:
+            await self._put(channel, queue, message)
+        except (TypeError, ValueError, OverflowError, struct.error):
+            if message.properties is None:
+                raise  # what the caller gave can't be sent
+            # A foreign publisher sent something that the library can read but not write: go on without it.
+            await self._put(channel, queue, _plain(message))
+        finally:
+            del self._in_flight[message.message_id]
+            done.set_result(None)
+
+    async def _put(self, channel: aiormq.abc.AbstractChannel, queue: str, message: Message) -> None:
+        properties = properties_of(message)
+        try:
+            with translated("publishing"):
+                await channel.basic_publish(message.body, routing_key=queue, properties=properties, mandatory=True)
+        except aiormq.exceptions.ChannelInvalidStateError as error:
+            raise BrokerUnavailableError("not connected to the broker") from error
+        except BrokerError as error:
+            cause = error.__cause__
+            if isinstance(cause, aiormq.exceptions.PublishError):
+                raise UnroutableError(f"the broker has no queue {queue!r}; the message went nowhere") from None
+            if isinstance(cause, aiormq.exceptions.DeliveryError):
+                raise PublishError(f"the broker refused the message for queue {queue!r}") from None
+            if isinstance(cause, aiormq.exceptions.ChannelInvalidStateError):
+                raise BrokerUnavailableError("not connected to the broker") from None
+            raise PublishError(f"{error}; the broker had not confirmed", may_have_landed=True) from error
+
+
+def properties_of(message: Message) -> spec.Basic.Properties:
+    """A message's properties as they are sent: persistent, with what stays of a foreign publisher's."""
+    kept = {name: getattr(message.properties, name) for name in PASSED_ON} if message.properties is not None else {}
+    if not kept.get("content_type"):
+        kept["content_type"] = "application/json"
+    headers = dict(message.headers) or None
+    return spec.Basic.Properties(message_id=message.message_id, headers=headers, delivery_mode=2, **kept)
+
+
+def _plain(message: Message) -> Message:
+    headers = own_headers(message.headers)
+    return replace(
+        message, headers={**headers, DROPPED: "all that were not ours: they can't be written"}, properties=None
+    )

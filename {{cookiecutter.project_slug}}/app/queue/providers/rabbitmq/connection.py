@@ -1,0 +1,145 @@
+"""RabbitMQConnectionManager: the two connections that one event loop has to one broker."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from contextlib import suppress
+from enum import StrEnum
+from typing import ClassVar
+from weakref import WeakKeyDictionary
+
+import aio_pika
+import aio_pika.abc
+import aiormq.abc
+
+from app.queue.errors import BrokerError, BrokerUnavailableError
+from app.queue.providers.rabbitmq.config import RabbitMQQueueConfig
+from app.queue.providers.rabbitmq.errors import CONNECTION_ERRORS, connection_error, translated
+
+CONNECT_TIMEOUT = 10.0
+CLOSE_TIMEOUT = 2.0
+PROBE_TIMEOUT = 5.0
+
+# Every loss is logged once, by the supervisor, in words. The libraries add a traceback for each link and channel.
+logging.getLogger("aiormq").setLevel(logging.CRITICAL)
+logging.getLogger("aio_pika").setLevel(logging.CRITICAL)
+
+
+class Purpose(StrEnum):
+    """RabbitMQ blocks a connection that publishes while it is short of memory or disk: all of it, acks included.
+
+    So what consumes does not share a connection with what publishes.
+    """
+
+    CONSUME = "consume"
+    PUBLISH = "publish"
+
+
+_Key = tuple[tuple[str, ...], str]
+
+
+class RabbitMQConnectionManager:
+    """Opens a connection when it is first needed, shares it between the queues of a loop, closes it after the last.
+
+    Plain connections: what to do when one is lost is the supervisor's affair, in the core.
+    """
+
+    _by_loop: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, dict[_Key, RabbitMQConnectionManager]]] = (
+        WeakKeyDictionary()
+    )
+
+    def __init__(self, config: RabbitMQQueueConfig) -> None:
+        self._config = config
+        self._connections: dict[Purpose, aio_pika.abc.AbstractConnection] = {}
+        self._locks = {purpose: asyncio.Lock() for purpose in Purpose}
+        self._users: dict[Purpose, int] = dict.fromkeys(Purpose, 0)
+
+    @classmethod
+    def of(cls, config: RabbitMQQueueConfig) -> RabbitMQConnectionManager:
+        """The manager of the running loop for this queue's broker."""
+        managers = cls._by_loop.setdefault(asyncio.get_running_loop(), {})
+        key = (tuple(str(url) for url in config.urls()), repr(config.ssl_context))
+        if key not in managers:
+            managers[key] = cls(config)
+        return managers[key]
+
+    async def acquire(self, purpose: Purpose) -> aio_pika.abc.AbstractConnection:
+        """An open connection, until `release()`. Raises BrokerError."""
+        async with self._locks[purpose]:
+            connection = self._connections.get(purpose)
+            if connection is None or not is_open(connection):
+                connection = self._connections[purpose] = await self._connect(purpose)
+            self._users[purpose] += 1
+            return connection
+
+    async def release(self, purpose: Purpose) -> None:
+        """The opposite of `acquire()`. The last one closes the connection."""
+        async with self._locks[purpose]:
+            self._users[purpose] -= 1
+            if self._users[purpose] == 0 and (connection := self._connections.pop(purpose, None)) is not None:
+                await close(connection)
+
+    async def probe(self) -> None:
+        """Have the broker answer on every open connection; give up one that doesn't. Raises BrokerError."""
+        for purpose, connection in list(self._connections.items()):
+            if not is_open(connection) or is_blocked(connection):
+                continue
+            try:
+                with translated("health check"):
+                    async with asyncio.timeout(PROBE_TIMEOUT):
+                        channel = await connection.channel(publisher_confirms=False)
+                        await channel.close()
+            except BrokerUnavailableError as error:
+                await close(connection)
+                raise BrokerUnavailableError(f"the {purpose} connection is silent: {error}") from error
+
+    async def _connect(self, purpose: Purpose) -> aio_pika.abc.AbstractConnection:
+        urls = self._config.urls()
+        random.shuffle(urls)
+        errors: list[BrokerError] = []
+        for url in urls:
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT):
+                    return await aio_pika.connect(
+                        url,
+                        ssl_context=self._config.tls() if url.scheme == "amqps" else None,
+                        client_properties={"connection_name": f"{self._config.name} {purpose}"},
+                    )
+            except asyncio.CancelledError:
+                raise
+            except (*CONNECTION_ERRORS, aiormq.exceptions.AMQPException) as error:
+                errors.append(connection_error(error, url))
+        # Of several nodes' answers, a refusal says more than a silence.
+        raise min(errors, key=lambda error: isinstance(error, BrokerUnavailableError))
+
+
+def is_open(connection: aio_pika.abc.AbstractConnection) -> bool:
+    """True while frames can be exchanged, as far as is known."""
+    transport = connection.transport
+    return not connection.is_closed and transport is not None and transport.connection.is_opened
+
+
+def is_blocked(connection: aio_pika.abc.AbstractConnection) -> bool:
+    """True while the broker has said that it accepts no messages on this connection.
+
+    `ready()` waits for just that to end, and is the only public word on it: it is started, and must not have to wait.
+    """
+    transport = connection.transport
+    if transport is None:
+        return False
+    waiting = transport.connection.ready()
+    try:
+        waiting.send(None)
+    except StopIteration:
+        return False
+    waiting.close()
+    return True
+
+
+async def close(connection: aio_pika.abc.AbstractConnection) -> None:
+    """Close a connection in bounded time, whatever state it is in."""
+    with suppress(BrokerError), translated("closing"):
+        async with asyncio.timeout(CLOSE_TIMEOUT):
+            await connection.close()

@@ -1,0 +1,84 @@
+"""AsyncRabbitMQConsumer: one channel, one consumer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import aiormq.abc
+
+from app.queue.errors import BrokerUnavailableError
+from app.queue.interfaces import QueueConsumer
+from app.queue.processor import MessageProcessor
+from app.queue.providers.rabbitmq.channel import Channel
+from app.queue.providers.rabbitmq.connection import Purpose
+from app.queue.providers.rabbitmq.delivery import to_delivery
+from app.queue.providers.rabbitmq.errors import translated
+from app.queue.providers.rabbitmq.topology import ensure, queue_specs
+
+if TYPE_CHECKING:
+    from app.queue.providers.rabbitmq.config import RabbitMQQueueConfig
+
+REQUEST_TIMEOUT = 10.0
+
+
+class AsyncRabbitMQConsumer(QueueConsumer):
+    """Declares the queue and its places, then receives up to `prefetch` messages at a time."""
+
+    config: RabbitMQQueueConfig
+
+    def __init__(self, queue_name: str, config: RabbitMQQueueConfig, dispatcher: MessageProcessor) -> None:
+        super().__init__(queue_name, config, dispatcher)
+        self._channel = Channel(config, Purpose.CONSUME)
+        self._consumer_tag: str | None = None
+
+    async def open(self) -> None:
+        await self._channel.open()
+        try:
+            specs = list(queue_specs(self.config))
+            await ensure(self._channel.connection, specs, declare=self.config.declare)
+            underlay = self._channel.underlay
+            underlay.on_consumer_cancel_callbacks.add(self._on_cancelled)
+            with translated(f"queue {self.queue_name!r}"):
+                await underlay.basic_qos(prefetch_count=self.config.prefetch, timeout=REQUEST_TIMEOUT)
+            await self.start_intake()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def lost(self) -> str:
+        return await self._channel.lost()
+
+    async def close(self) -> None:
+        self._consumer_tag = None
+        await self._channel.close()
+
+    async def start_intake(self) -> None:
+        if self._consumer_tag is not None:
+            return
+        with translated(f"consuming {self.queue_name!r}"):
+            answer = await self._channel.underlay.basic_consume(
+                self.queue_name, self._on_message, timeout=REQUEST_TIMEOUT
+            )
+        self._consumer_tag = answer.consumer_tag
+
+    async def stop_intake(self) -> None:
+        tag, self._consumer_tag = self._consumer_tag, None
+        if tag is not None:
+            with translated(f"cancelling the consumer of {self.queue_name!r}"):
+                await self._channel.underlay.basic_cancel(tag, timeout=REQUEST_TIMEOUT)
+
+    @property
+    def registered(self) -> bool:
+        return self._consumer_tag is not None and self._channel.is_open
+
+    async def _on_message(self, received: aiormq.abc.DeliveredMessage) -> None:
+        if self.on_delivery is None:
+            raise BrokerUnavailableError("nothing was set to take deliveries")
+        delivery = to_delivery(self.queue_name, received, redelivered=bool(received.redelivered))
+        # A task of our own, because aiormq cancels this one when the channel closes. The worker keeps hold of it.
+        asyncio.get_running_loop().create_task(self.on_delivery(delivery))
+
+    def _on_cancelled(self, _: Any) -> None:
+        self._consumer_tag = None
+        self._channel.lose(f"the broker cancelled the consumer: was the queue {self.queue_name!r} deleted?")

@@ -1,0 +1,48 @@
+"""RabbitMQDeadLetterQueueHandler: reads `dlq_<queue>` one message at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiormq import spec
+
+from app.queue.interfaces import DeadLetterQueueHandler, Delivery
+from app.queue.names import dlq_name
+from app.queue.providers.rabbitmq.channel import Channel
+from app.queue.providers.rabbitmq.connection import Purpose
+from app.queue.providers.rabbitmq.delivery import to_delivery
+from app.queue.providers.rabbitmq.errors import translated
+
+if TYPE_CHECKING:
+    from app.queue.providers.rabbitmq.config import RabbitMQQueueConfig
+
+REQUEST_TIMEOUT = 10.0
+
+
+class RabbitMQDeadLetterQueueHandler(DeadLetterQueueHandler):
+    """`basic.get` on a channel of its own: a pass is rare, and takes no more than it can settle."""
+
+    config: RabbitMQQueueConfig
+
+    def __init__(self, queue_name: str, config: RabbitMQQueueConfig) -> None:
+        super().__init__(queue_name, config)
+        self._channel = Channel(config, Purpose.CONSUME)
+
+    async def depth(self) -> int:
+        await self._channel.open()
+        with translated(f"queue {dlq_name(self.queue_name)!r}"):
+            answer = await self._channel.underlay.queue_declare(
+                dlq_name(self.queue_name), passive=True, timeout=REQUEST_TIMEOUT
+            )
+        return answer.message_count or 0
+
+    async def take(self) -> Delivery | None:
+        await self._channel.open()
+        with translated(f"queue {dlq_name(self.queue_name)!r}"):
+            received = await self._channel.underlay.basic_get(dlq_name(self.queue_name), timeout=REQUEST_TIMEOUT)
+        if isinstance(received.delivery, spec.Basic.GetEmpty):
+            return None
+        return to_delivery(self.queue_name, received, redelivered=False)
+
+    async def close(self) -> None:
+        await self._channel.close()

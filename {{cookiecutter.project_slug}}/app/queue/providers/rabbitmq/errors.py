@@ -1,0 +1,85 @@
+"""What aio-pika raises, in the words of `app.queue.errors`."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import aio_pika.exceptions
+import aiormq.exceptions
+from yarl import URL
+
+from app.queue.errors import BrokerError, BrokerRefusedError, BrokerUnavailableError
+
+CONNECTION_ERRORS = (
+    aiormq.exceptions.AMQPError,
+    aio_pika.exceptions.ChannelInvalidStateError,
+    OSError,
+    RuntimeError,
+    EOFError,
+    TimeoutError,
+)
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Raise whatever goes wrong inside as a BrokerError that begins with `what`.
+
+    A link that breaks cancels whoever waits on it from within aiormq. That is no cancellation of ours: the task was not
+    asked to stop.
+    """
+    try:
+        yield
+    except BrokerError:
+        raise
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise BrokerUnavailableError(f"{what}: the connection to the broker was lost") from None
+    except aiormq.exceptions.ChannelAccessRefused as error:
+        raise BrokerRefusedError(f"{what}: no permission: {reply(error)}") from error
+    except (aiormq.exceptions.ChannelPreconditionFailed, aiormq.exceptions.ChannelNotFoundEntity) as error:
+        raise BrokerRefusedError(f"{what}: {reply(error)}") from error
+    except CONNECTION_ERRORS as error:
+        raise BrokerUnavailableError(f"{what}: {reply(error)}") from error
+
+
+def connection_error(error: Exception, url: URL) -> BrokerError:
+    """The reason why a connection could not be made, without the password of the URL."""
+    where = f"RabbitMQ at {url.host}:{url.port}"
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLError):
+        cause = cause.__cause__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return BrokerRefusedError(f"{where}: its certificate is refused: {cause.verify_message}")
+    if cause is not None:
+        return BrokerRefusedError(f"{where}: TLS failed: {cause}; does this port speak TLS?")
+    if isinstance(error, aiormq.exceptions.ProbableAuthenticationError | aiormq.exceptions.AuthenticationError):
+        return BrokerRefusedError(f"{where}: user {url.user!r} is refused; check username and password")
+    if isinstance(error, aiormq.exceptions.ConnectionNotAllowed):
+        return BrokerRefusedError(
+            f"{where}: virtual host {vhost(url)!r} is refused to user {url.user!r}: {reply(error)}"
+        )
+    if isinstance(error, aiormq.exceptions.ConnectionClosed) and "vhost" in reply(error):
+        return BrokerRefusedError(
+            f"{where}: virtual host {vhost(url)!r} is refused to user {url.user!r}: {reply(error)}"
+        )
+    if isinstance(error, TimeoutError):
+        return BrokerUnavailableError(f"{where}: no answer in time")
+    return BrokerUnavailableError(f"{where}: {reply(error)}")
+
+
+def vhost(url: URL) -> str:
+    """The virtual host that a whole URL names."""
+    return url.path[1:] or "/"
+
+
+def reply(error: BaseException) -> str:
+    """The broker's own words, if it had any."""
+    text = getattr(error, "reason", None)
+    if not isinstance(text, str) or not text or "%" in text:
+        text = ", ".join(str(part) for part in error.args if part is not None and part != "")
+    return text or type(error).__name__

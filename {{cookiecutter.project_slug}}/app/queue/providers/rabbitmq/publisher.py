@@ -1,0 +1,63 @@
+"""AsyncRabbitMQPublisher: persistent messages, confirmed, and an error if they went nowhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.queue.errors import UnroutableError
+from app.queue.interfaces import Message, PublisherState
+from app.queue.middleware import PublishMiddleware
+from app.queue.providers.rabbitmq.channel import PublishChannel
+from app.queue.providers.rabbitmq.topology import ensure, publishing_spec
+from app.queue.publisher import GuardedPublisher
+
+if TYPE_CHECKING:
+    from app.queue.providers.rabbitmq.config import RabbitMQQueueConfig
+
+
+class AsyncRabbitMQPublisher(GuardedPublisher):
+    """Publishes through the default exchange, so a routing key is a queue's name."""
+
+    config: RabbitMQQueueConfig
+
+    def __init__(
+        self, queue_name: str, config: RabbitMQQueueConfig, middleware: tuple[PublishMiddleware, ...] = ()
+    ) -> None:
+        super().__init__(queue_name, config, middleware)
+        self._channel = PublishChannel(config)
+
+    async def open(self) -> None:
+        if self._channel.is_open:
+            return
+        await self._channel.open()
+        try:
+            await self._ensure_queue()
+        except BaseException:
+            await self._channel.close()
+            raise
+        self.breaker.reset()
+
+    async def lost(self) -> str:
+        return await self._channel.lost()
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    @property
+    def state(self) -> PublisherState:
+        if not self._channel.is_open:
+            return "down"
+        return "blocked" if self._channel.is_blocked else "ready"
+
+    async def send(self, queue: str, message: Message) -> None:
+        try:
+            await self._channel.put(queue, message)
+        except UnroutableError:
+            if queue != self.queue_name:
+                raise
+            await self._ensure_queue()  # somebody deleted it
+            await self._channel.put(queue, message)
+
+    async def _ensure_queue(self) -> None:
+        specs = [publishing_spec(self.config, self.queue_name)]
+        await ensure(self._channel.connection, specs, declare=self.config.declare)

@@ -1,0 +1,120 @@
+"""Where the parts are put together: `get_consumer`, `get_publisher`, `get_processor`, and the lifespan of the app."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import Any
+
+from fastapi import FastAPI
+
+from app.queue import api, health_check
+from app.queue.config import QueueConfig, QueuesConfig, load_queues
+from app.queue.dead_letters import DeadLetterPasses
+from app.queue.environment import role
+from app.queue.errors import ConfigError
+from app.queue.group import Parts
+from app.queue.handlers.register_handlers import register_handlers
+from app.queue.interfaces import DeadLetterQueueHandler, QueueConsumer, QueueHealthCheck, QueueProcessor, QueuePublisher
+from app.queue.metrics import count_handling
+from app.queue.middleware import HandleMiddleware, PublishMiddleware
+from app.queue.processor import MessageProcessor
+from app.queue.providers import find_provider
+from app.queue.publishing import Publishers
+from app.queue.service import QueueService
+from app.queue.worker import QueueWorker
+
+logger = logging.getLogger(__name__)
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def get_dispatcher() -> MessageProcessor:
+    """A MessageProcessor with every handler of `app/queue/handlers/`."""
+    dispatcher = MessageProcessor()
+    register_handlers(dispatcher)
+    return dispatcher
+
+
+def get_consumer(config: QueueConfig, dispatcher: MessageProcessor | None = None) -> QueueConsumer:
+    """The consumer of a queue, not connected."""
+    return find_provider(config.type).consumer(config.name, config, dispatcher or get_dispatcher())
+
+
+def get_publisher(config: QueueConfig, middleware: Sequence[PublishMiddleware] = ()) -> QueuePublisher:
+    """The publisher of a queue. It connects on first use; `await publisher.close()` in the end."""
+    return find_provider(config.type).publisher(config.name, config, tuple(middleware))
+
+
+def get_processor(config: QueueConfig) -> QueueProcessor:
+    """What settles the deliveries of a queue, not connected."""
+    return find_provider(config.type).processor(config.name, config)
+
+
+def get_dead_letters(config: QueueConfig) -> DeadLetterQueueHandler:
+    """The reader of a queue's dead-letter queue, not connected."""
+    return find_provider(config.type).dead_letters(config.name, config)
+
+
+def get_health_check(config: QueueConfig) -> QueueHealthCheck:
+    """What asks the broker whether it is there."""
+    return find_provider(config.type).health_check(config.name, config)
+
+
+def build_service(
+    config: QueuesConfig,
+    dispatcher: MessageProcessor,
+    handle_middleware: Sequence[HandleMiddleware] = (),
+    publish_middleware: Sequence[PublishMiddleware] = (),
+) -> QueueService:
+    """The service for this configuration, not started. Raises ConfigError."""
+
+    def worker(queue: QueueConfig) -> QueueWorker:
+        consumer, processor = get_consumer(queue, dispatcher), get_processor(queue)
+        return QueueWorker(queue, consumer, processor, dispatcher, (count_handling, *handle_middleware))
+
+    def passes(queue: QueueConfig) -> DeadLetterPasses:
+        return DeadLetterPasses(queue, get_dead_letters(queue), get_processor(queue))
+
+    def publishers() -> Publishers:
+        return Publishers(config, partial(get_publisher, middleware=publish_middleware))
+
+    return QueueService(config, dispatcher, Parts(worker, passes, get_health_check, publishers), role())
+
+
+def queue_lifespan(
+    handle_middleware: Sequence[HandleMiddleware] = (), publish_middleware: Sequence[PublishMiddleware] = ()
+) -> Lifespan:
+    """A lifespan like `lifespan_handler`, with middleware around handling and publishing."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        try:
+            service = build_service(load_queues(), get_dispatcher(), handle_middleware, publish_middleware)
+        except ConfigError as error:
+            logger.critical("%s", error)
+            raise
+        app.state.queue_service = service
+        _include_routers(app)
+        await service.start()
+        try:
+            yield
+        finally:
+            await service.stop()
+
+    return lifespan
+
+
+lifespan_handler: Lifespan = queue_lifespan()
+"""The lifespan of a queue service: `app = FastAPI(lifespan=lifespan_handler)`. Adds the routes, too."""
+
+
+def _include_routers(app: FastAPI) -> None:
+    if not getattr(app.state, "queue_routes", False):
+        app.state.queue_routes = True
+        routers: tuple[Any, ...] = (health_check.router, api.router)
+        for router in routers:
+            app.include_router(router)
+        app.openapi_schema = None  # made anew, should somebody have asked before the start

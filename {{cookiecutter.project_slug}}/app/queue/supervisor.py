@@ -1,0 +1,77 @@
+"""One code path that starts a link and starts it again, for as long as it takes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from contextlib import suppress
+
+import tenacity
+
+from app.queue.errors import BrokerRefusedError
+from app.queue.interfaces import Link
+
+logger = logging.getLogger(__name__)
+
+STABLE_AFTER = 5.0
+"""Seconds after which a link counts as good, so that its loss is answered without delay."""
+CLOSE_TIMEOUT = 5.0
+# Jitter everywhere, so that a thousand services don't come back to a broker in the same moment.
+_unreachable_wait = tenacity.wait_random_exponential(multiplier=0.2, max=2.0)
+_refused_wait = tenacity.wait_random(10.0, 15.0)
+
+
+class Supervisor:
+    """Keeps a link open.
+
+    Attributes:
+        detail: why the link is not open now, in words; None while it is.
+    """
+
+    def __init__(self, link: Link, name: str) -> None:
+        self._link = link
+        self._name = name
+        self.detail: str | None = "not connected yet"
+
+    async def run(self) -> None:
+        """Open the link, wait until it is lost, and begin again, until cancelled. Closes it then."""
+        opening = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(Exception), wait=_wait, before_sleep=self._note_failure
+        )
+        try:
+            while True:
+                await opening(self._link.open)
+                opened_at = time.monotonic()
+                self.detail = None
+                logger.info("%s: connected", self._name)
+                self.detail = await self._link.lost()
+                logger.warning("%s: %s; connecting again", self._name, self.detail)
+                await self.close()
+                stable = time.monotonic() - opened_at > STABLE_AFTER
+                await asyncio.sleep(random.uniform(0.0, 0.2) if stable else random.uniform(0.5, 1.5))  # noqa: S311
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """Close the link, in bounded time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await self._link.close()
+
+    def _note_failure(self, state: tenacity.RetryCallState) -> None:
+        error = _error(state)
+        self.detail = str(error) or repr(error)
+        delay = state.next_action.sleep if state.next_action else 0.0
+        logger.warning("%s: %s; trying again in %.1f s", self._name, self.detail, delay)
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    """A wrong password is not right two seconds later; a broker that restarts may be back."""
+    wait = _refused_wait if isinstance(_error(state), BrokerRefusedError) else _unreachable_wait
+    return wait(state)
+
+
+def _error(state: tenacity.RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
