@@ -15,6 +15,7 @@ from app.queue.processor import MessageProcessor
 from app.queue.providers import find_provider
 from app.queue.service import QueueService
 from app.queue.setup import build_service
+from tests.tools.waiting import eventually
 
 
 class SendAudioMessage(BaseModel):
@@ -61,12 +62,10 @@ def queue_config(name: str = "user_channel", kind: str = "memory", **keys: Any) 
 @asynccontextmanager
 async def running(*queues: tuple[QueueConfig, Any], **keys: Any) -> AsyncIterator[QueueService]:
     """A whole service for these queues and their handlers, in this process; waits until it is ready."""
-    from tests.tools.waiting import eventually
-
     dispatcher = MessageProcessor()
-    for config, handler in queues:
+    for queue, handler in queues:
         if handler is not None:
-            dispatcher.register_handler(config.name, handler)
+            dispatcher.register_handler(queue.name, handler)
     drain = {"delay": 0, "timeout": 5}
     config = QueuesConfig.model_validate({"queues": [queue for queue, _ in queues], "drain": drain, **keys})
     service = build_service(config, dispatcher)
