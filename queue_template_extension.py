@@ -60,10 +60,7 @@ def parse_queues(text: str, *, provider: str, dlq: bool) -> tuple[Queue, ...]:
     queue  = name [ "@" provider ] [ "!dlq" | "!nodlq" ] [ ":" type *( "," type ) ]
     """
     queues: list[Queue] = []
-    parts = text.split(";")
-    if len(parts) > 1 and not parts[-1].strip():
-        parts.pop()  # a ';' at the end separates nothing
-    for part in parts:
+    for part in text.split(";"):
         queue = _parse_queue(part, provider, dlq)
         if any(other.name == queue.name for other in queues):
             raise _wrong(f"queue {queue.name!r} is there twice")
@@ -82,7 +79,7 @@ def _parse_queue(part: str, provider: str, dlq: bool) -> Queue:
     chosen = provider if match["provider"] is None else match["provider"].strip()
     if chosen not in PROVIDERS:
         raise _wrong(f"queue {name!r}: no provider {chosen!r}; there are {', '.join(PROVIDERS)}")
-    flag = "dlq" if match["flag"] is None and dlq else (match["flag"] or "nodlq").strip()
+    flag = ("dlq" if dlq else "nodlq") if match["flag"] is None else match["flag"].strip()
     if flag not in ("dlq", "nodlq"):
         raise _wrong(f"queue {name!r}: '!{flag}' must be '!dlq' or '!nodlq'")
     types = _parse_types(name, tail) if colon else ()
@@ -101,7 +98,9 @@ def _check_name(name: str) -> None:
     if name in WINDOWS:
         raise _wrong(f"queue name {name!r} can't be a file's name on Windows")
     if name.startswith(PREFIXES):
-        raise _wrong(f"queue name {name!r} begins with {name.split('_')[0]}_, which names queues that are made for it")
+        raise _wrong(
+            f"queue name {name!r} begins with {name.partition('_')[0]}_, which names queues that are made for it"
+        )
 
 
 def _parse_types(queue: str, text: str) -> tuple[MessageType, ...]:
@@ -111,7 +110,9 @@ def _parse_types(queue: str, text: str) -> tuple[MessageType, ...]:
         if not name:
             raise _wrong(f"queue {queue!r}: there is an empty message type")
         if not TYPE.fullmatch(name):
-            raise _wrong(f"queue {queue!r}: type {name!r} must be identifiers joined by '.' or '-', such as order.created")
+            raise _wrong(
+                f"queue {queue!r}: type {name!r} must be identifiers joined by '.' or '-', such as order.created"
+            )
         method = re.sub(r"[.-]", "_", name)
         if method.startswith("_") or keyword.iskeyword(method):
             raise _wrong(f"queue {queue!r}: type {name!r} can't be a public method")
@@ -160,7 +161,9 @@ def checked_slug(text: str) -> str:
 def checked_number(text: str, name: str, low: int, high: int) -> str:
     """The number, as text. Raises WrongAnswerError."""
     if not re.fullmatch(r"[0-9]{1,9}", str(text).strip()) or not low <= int(text) <= high:
-        raise WrongAnswerError(f"{name}: {text!r} must be a whole number from {low} to {high}. Right is, for example: {max(low, 5)}")
+        raise WrongAnswerError(
+            f"{name}: {text!r} must be a whole number from {low} to {high}. Right is, for example: {max(low, 5)}"
+        )
     return str(int(text))
 
 
@@ -188,8 +191,13 @@ def plan(answers: Mapping[str, Any]) -> str:
 
 
 def quoted(text: str) -> str:
-    """Text for between double quotes, in TOML, YAML and JSON alike. Emoji stay as they are: TOML knows no surrogates."""
-    return json.dumps(str(text), ensure_ascii=False)[1:-1].replace("\x7f", "\\u007f").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    """Text for between double quotes, in TOML, YAML and JSON alike. Emoji stay: TOML knows no surrogate pairs."""
+    return (
+        json.dumps(str(text), ensure_ascii=False)[1:-1]
+        .replace("\x7f", "\\u007f")
+        .replace("\u2028", "\\u2028")
+        .replace("\u2029", "\\u2029")
+    )
 
 
 def one_line(text: str) -> str:
@@ -233,8 +241,8 @@ def _ending(function: Any) -> Any:
 def _forget_this_module() -> None:
     """Let the next render import the module anew.
 
-    `cruft update` renders the project's old and new template commit in one process. With this module still imported, the
-    new commit would be rendered with the old code; with its bytecode on disk, an edit of the same size would be missed.
+    `cruft update` renders the project's old and new template commit in one process. With this module still imported,
+    the new commit would be rendered with the old code; with its bytecode on disk, an edit of the same size is missed.
     """
     sys.modules.pop(__name__, None)
     spec = globals().get("__spec__")

@@ -1,13 +1,15 @@
 """Writes what depends on the answers: one handler module a queue, one test a handler; drops providers nobody chose.
 
-Runs with cookiecutter's own Python, in the new project, at every bake and twice in every `cruft update`. So: the standard
-library alone, no network, no git, nothing random.
+Runs with cookiecutter's own Python, in the new project, at every bake and twice in every `cruft update`. So: the
+standard library alone, no network, no git, nothing random.
 """
 
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
+Queue = dict[str, Any]
 PLAN = json.loads(json.loads(r"""[{{ cookiecutter.__plan | tojson }}]""")[0])
 """`queues`: name, provider, dlq, handler, types (name, method, model); `providers`: those that are used."""
 PROJECT = json.loads(r"""[{{ cookiecutter.project_slug | tojson }}]""")[0]
@@ -69,7 +71,7 @@ TEST_CASE = '''async def test_{method}_is_handled() -> None:
 '''
 
 
-def handler_module(queue: dict) -> str:
+def handler_module(queue: Queue) -> str:
     """The source of `app/queue/handlers/<queue>.py`."""
     types = queue["types"]
     decorated = any(kind["name"] != kind["method"] for kind in types)
@@ -88,7 +90,7 @@ def handler_module(queue: dict) -> str:
     return "".join(parts)
 
 
-def handler_test(queue: dict) -> str:
+def handler_test(queue: Queue) -> str:
     """The source of `tests/handlers/test_<queue>.py`."""
     types = queue["types"] or [{"name": "example", "method": "example"}]
     cases = [

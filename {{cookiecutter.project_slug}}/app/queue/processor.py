@@ -68,6 +68,10 @@ class MessageProcessor:
         """The handler object of `queue`."""
         return self._handlers.get(queue)
 
+    def queues(self) -> tuple[str, ...]:
+        """The queues that have a handler."""
+        return tuple(self._handlers)
+
     def types(self, queue: str) -> tuple[str, ...]:
         """The message types of `queue` that have a handler."""
         return tuple(sorted(self._routes.get(queue, ())))

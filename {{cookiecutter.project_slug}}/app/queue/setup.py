@@ -81,18 +81,25 @@ def build_service(
     def publishers() -> Publishers:
         return Publishers(config, partial(get_publisher, middleware=publish_middleware))
 
+    for name in dispatcher.queues():
+        if config.queue(name) is None:
+            logger.warning("there is a handler for queue %r, and no such queue in queues.yaml", name)
     return QueueService(config, dispatcher, Parts(worker, passes, get_health_check, publishers), role())
 
 
 def queue_lifespan(
-    handle_middleware: Sequence[HandleMiddleware] = (), publish_middleware: Sequence[PublishMiddleware] = ()
+    handle_middleware: Sequence[HandleMiddleware] = (),
+    publish_middleware: Sequence[PublishMiddleware] = (),
+    register: Callable[[MessageProcessor], None] = register_handlers,
 ) -> Lifespan:
-    """A lifespan like `lifespan_handler`, with middleware around handling and publishing."""
+    """A lifespan like `lifespan_handler`, with middleware, or other handlers than those of `app/queue/handlers/`."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         try:
-            service = build_service(load_queues(), get_dispatcher(), handle_middleware, publish_middleware)
+            dispatcher = MessageProcessor()
+            register(dispatcher)
+            service = build_service(load_queues(), dispatcher, handle_middleware, publish_middleware)
         except ConfigError as error:
             logger.critical("%s", error)
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from app.queue.errors import UnroutableError
@@ -13,6 +14,8 @@ from app.queue.publisher import GuardedPublisher
 
 if TYPE_CHECKING:
     from app.queue.providers.rabbitmq.config import RabbitMQQueueConfig
+
+DELETION_GRACE = 0.5
 
 
 class AsyncRabbitMQPublisher(GuardedPublisher):
@@ -55,7 +58,10 @@ class AsyncRabbitMQPublisher(GuardedPublisher):
         except UnroutableError:
             if queue != self.queue_name:
                 raise
-            await self._ensure_queue()  # somebody deleted it
+            # Somebody deleted it. RabbitMQ forgets to tell a quorum queue's consumers so if a queue of the same name is
+            # made within some 50 ms (measured on 3.10): they would wait for ever, and the messages with them.
+            await asyncio.sleep(DELETION_GRACE)
+            await self._ensure_queue()
             await self._channel.put(queue, message)
 
     async def _ensure_queue(self) -> None:

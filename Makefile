@@ -1,0 +1,43 @@
+# The two commands that a fresh machine needs (Python >= 3.11, git and make are there): make demo, make test.
+
+PYTHON ?= python3
+SERVICE := {{cookiecutter.project_slug}}
+UV := $(or $(shell command -v uv 2>/dev/null),$(CURDIR)/.tools/bin/uv)
+BIN := $(CURDIR)/.venv/bin
+# Nothing may be written into the template's own tree: cookiecutter would copy it into the next project.
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help demo test lint setup clean
+help: ## show this
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: .tools/.ready ## bake the default answers, and see a message through
+	UV=$(UV) $(PYTHON) -m scripts.demo
+
+test: setup lint ## run everything, against a real RabbitMQ that is found, started or installed
+	cd '$(SERVICE)' && REQUIRE_RABBITMQ=1 INSTALL_RABBITMQ=1 $(BIN)/python -m tests.tools.with_broker sh '$(CURDIR)/scripts/test.sh'
+
+lint: setup ## check style, format, types and layers, of the template and of app/ in place
+	$(BIN)/ruff check --no-cache .
+	$(BIN)/ruff format --no-cache --check .
+	$(BIN)/mypy --cache-dir build/mypy
+	cd '$(SERVICE)' && $(BIN)/mypy --cache-dir '$(CURDIR)/build/mypy-service'
+	cd '$(SERVICE)' && $(BIN)/lint-imports --no-cache
+
+setup: .venv/.ready ## make the virtual environment: the template's tools, and what the service needs
+
+.venv/.ready: pyproject.toml $(SERVICE)/pyproject.toml | .tools/.ready
+	rm -rf build/setup
+	$(PYTHON) -m scripts.export build/template
+	$(UV) sync --quiet --no-config --python $(PYTHON)
+	$(BIN)/cookiecutter --no-input --output-dir build/setup build/template > /dev/null
+	$(UV) pip install --quiet --python $(BIN)/python -r build/setup/queue-service/pyproject.toml --group build/setup/queue-service/pyproject.toml:dev
+	@touch $@
+
+.tools/.ready:
+	$(PYTHON) -m venv .tools
+	.tools/bin/python -m pip install --quiet --disable-pip-version-check uv 'cookiecutter>=2.7,<3'
+	@touch $@
+
+clean: ## forget all that was made
+	rm -rf .venv .tools build

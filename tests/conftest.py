@@ -1,0 +1,75 @@
+"""Baking, as a user does it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.export import export
+
+ROOT = Path(__file__).parents[1]
+TOOLS = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class Project:
+    """A baked project."""
+
+    path: Path
+
+    def files(self) -> set[str]:
+        """All its files, relative, with '/'."""
+        return {file.relative_to(self.path).as_posix() for file in self.path.rglob("*") if file.is_file()}
+
+    def read(self, name: str) -> str:
+        """A file's text."""
+        return (self.path / name).read_text(encoding="utf-8")
+
+    def run(self, *command: str, **environment: str) -> str:
+        """Run a tool of the test environment in the project; it must succeed. Returns what it printed."""
+        done = subprocess.run(
+            [str(TOOLS / command[0]), *command[1:]],
+            cwd=self.path,
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{' '.join(command)} failed:\n{done.stdout}"
+        return done.stdout
+
+
+Bake = Callable[..., Project]
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template as git would give it to a user."""
+    return export(tmp_path_factory.mktemp("template") / "queue-template")
+
+
+@pytest.fixture(scope="session")
+def bake(cookies_session: Any, template: Path) -> Bake:
+    """Bake with these answers; the rest is Enter."""
+
+    def with_answers(**answers: str) -> Project:
+        result = cookies_session.bake(extra_context=answers, template=str(template))
+        assert result.exception is None, result.exception
+        assert result.exit_code == 0
+        return Project(Path(result.project_path))
+
+    return with_answers
+
+
+@pytest.fixture(scope="session")
+def default_project(bake: Bake) -> Project:
+    """Enter all the way."""
+    return bake()

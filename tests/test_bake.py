@@ -1,0 +1,88 @@
+"""What comes out of the template."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import yaml
+
+from tests.conftest import ROOT, Bake, Project
+
+SERVICE = ROOT / "{{cookiecutter.project_slug}}"
+QUICK = "not slow"
+
+
+def service_files(template: Path) -> set[str]:
+    folder = template / SERVICE.name
+    return {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_the_default_answers_make_exactly_these_files(template: Path, default_project: Project) -> None:
+    made = {"app/queue/handlers/user_channel.py", "tests/handlers/test_user_channel.py"}
+    assert default_project.files() == service_files(template) | made
+
+
+def test_a_provider_that_nobody_chose_is_not_there(template: Path, bake: Bake) -> None:
+    project = bake(provider="memory")
+    dropped = {name for name in service_files(template) if name.startswith("app/queue/providers/rabbitmq/")}
+    assert dropped
+    assert not dropped & project.files()
+
+
+def test_no_jinja_is_left_and_every_file_parses(default_project: Project) -> None:
+    for name in default_project.files():
+        text = default_project.read(name)
+        # GitHub's own ${{ }} is not ours.
+        assert not re.search(r"(?<!\$)\{\{ *cookiecutter|\{%", text), name
+        if name.endswith(".py"):
+            ast.parse(text)
+        elif name.endswith((".yaml", ".yml")):
+            yaml.safe_load(text)
+        elif name.endswith(".toml"):
+            tomllib.loads(text)
+        elif name.endswith(".json"):
+            json.loads(text)
+
+
+def test_no_module_of_the_service_holds_jinja() -> None:
+    for file in (SERVICE / "app").rglob("*.py"):
+        assert not re.search(r"\{\{ *cookiecutter|\{%", file.read_text(encoding="utf-8")), file
+
+
+def test_the_default_project_is_clean_and_its_tests_pass(default_project: Project) -> None:
+    check(default_project)
+    assert " passed" in default_project.run("pytest", "-q", "-p", "no:cacheprovider", "-m", QUICK)
+
+
+def test_queues_of_all_kinds_in_one_project_are_clean_and_its_tests_pass(bake: Bake) -> None:
+    project = bake(
+        project_name="Mixed bag",
+        queues="user_channel: send_audio, send_text; orders@memory!nodlq: order.created, order-paid; untyped",
+    )
+    check(project)
+    queues = {queue["name"]: queue for queue in yaml.safe_load(project.read("queues.yaml"))["queues"]}
+    assert {name: (queue["type"], queue["enable_dlq"]) for name, queue in queues.items()} == {
+        "user_channel": ("rabbitmq", True),
+        "orders": ("memory", False),
+        "untyped": ("rabbitmq", True),
+    }
+    project.run("pytest", "-q", "-p", "no:cacheprovider", "tests/project", "tests/handlers")
+
+
+def test_the_same_answers_make_the_same_bytes(bake: Bake) -> None:
+    first, second = bake(queues="a: b; c: d"), bake(queues="a: b; c: d")
+    assert first.path != second.path
+    assert {name: (first.path / name).read_bytes() for name in first.files()} == {
+        name: (second.path / name).read_bytes() for name in second.files()
+    }
+
+
+def check(project: Project) -> None:
+    project.run("ruff", "check", "--no-cache", ".")
+    project.run("ruff", "format", "--no-cache", "--check", ".")
+    project.run("mypy", "--cache-dir", "/dev/null")
+    project.run("lint-imports", "--no-cache")

@@ -1,0 +1,140 @@
+"""HTTP as the design has it, on the real server with the embedded provider."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.tools.example import UserHandler, audio
+from tests.tools.server import serving
+from tests.tools.waiting import eventually
+
+PATH = "/queues/user_channel/messages"
+QUEUES: list[dict[str, Any]] = [
+    {"name": "user_channel", "type": "memory", "max_message_bytes": 2000},
+    {"name": "silent", "type": "memory", "enable_consumer": False, "enable_publisher": False},
+    {"name": "foreign", "type": "memory", "enable_consumer": False},
+]
+
+
+@pytest.fixture
+def handler() -> UserHandler:
+    return UserHandler()
+
+
+@pytest.fixture
+async def client(tmp_path: Path, handler: UserHandler) -> AsyncIterator[httpx2.AsyncClient]:
+    async with serving(tmp_path, QUEUES, {"user_channel": handler}) as client:
+        yield client
+
+
+async def test_a_message_is_accepted_with_its_id_and_handled(client: httpx2.AsyncClient, handler: UserHandler) -> None:
+    answer = await client.post(PATH, json=audio())
+    assert answer.status_code == 202
+    await eventually(lambda: len(handler.handled) == 1, "it is handled")
+    assert handler.attempts == [(answer.json()["message_id"], 1)]
+
+
+async def test_the_clients_message_id_is_the_messages(client: httpx2.AsyncClient, handler: UserHandler) -> None:
+    answer = await client.post(PATH, json=audio(), headers={"X-Message-Id": "order-17/again"})
+    assert answer.json() == {"message_id": "order-17/again"}
+    await eventually(lambda: handler.attempts == [("order-17/again", 1)], "it is handled under that id")
+
+
+@pytest.mark.parametrize(
+    ("queue", "body", "headers", "status"),
+    [
+        ("user_channel", audio(), {"X-API-Key": "wrong"}, 401),
+        ("user_channel", audio(), {"X-API-Key": "é"}, 401),
+        ("user_channel", audio(), {"X-API-Key": ""}, 401),
+        ("nobody", audio(), {}, 404),
+        ("silent", audio(), {}, 409),
+        ("user_channel", audio(content="x" * 3000), {}, 413),
+        ("user_channel", b"garbage", {}, 422),
+        ("user_channel", b"", {}, 422),
+        ("user_channel", b"[]", {}, 422),
+        ("user_channel", {"user_id": 1}, {}, 422),
+        ("user_channel", {"type": "unheard_of"}, {}, 422),
+        ("user_channel", {"type": "send_audio", "user_id": "x"}, {}, 422),
+        ("user_channel", audio(), {"X-Message-Id": "a b"}, 422),
+        ("user_channel", audio(), {"X-Message-Id": "x" * 200}, 422),
+        ("foreign", {"no": "type"}, {}, 422),
+        ("foreign", {"type": "whatever the other side knows"}, {}, 202),
+    ],
+)
+async def test_every_answer_of_the_table(
+    client: httpx2.AsyncClient, queue: str, body: Any, headers: dict[str, str], status: int
+) -> None:
+    content = {"content": body} if isinstance(body, bytes) else {"json": body}
+    raw = {name: value.encode() for name, value in headers.items()}
+    answer = await client.post(f"/queues/{queue}/messages", **content, headers=raw)  # type: ignore[arg-type]
+    assert answer.status_code == status, answer.text
+    if status != 202:
+        assert answer.json()["detail"]
+
+
+@pytest.mark.parametrize("key", ["", None])
+async def test_without_an_api_key_in_the_environment_nobody_may_publish(
+    client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch, key: str | None
+) -> None:
+    monkeypatch.delenv("API_KEY")
+    if key is not None:
+        monkeypatch.setenv("API_KEY", key)
+    assert (await client.post(PATH, json=audio(), headers={"X-API-Key": ""})).status_code == 401
+
+
+async def test_a_body_that_is_streamed_without_a_length_is_limited_too(client: httpx2.AsyncClient) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(1000):
+            yield b" " * 1000
+
+    assert (await client.post(PATH, content=endless())).status_code == 413
+
+
+async def test_health_says_what_the_design_says(client: httpx2.AsyncClient) -> None:
+    assert (await client.get("/health/live")).status_code == 200
+    assert (await client.get("/health/ready")).json() == {"status": "ready"}
+    answer = await client.get("/health/queue")
+    assert answer.status_code == 200
+    well = {
+        "status": "healthy",
+        "consumer": "running",
+        "publisher": "ready",
+        "circuit_breaker": "closed",
+        "detail": None,
+    }
+    assert answer.json() == {
+        "status": "healthy",
+        "queues": {
+            "user_channel": well,
+            "silent": {**well, "consumer": "disabled", "publisher": "disabled"},
+            "foreign": {**well, "consumer": "disabled"},
+        },
+    }
+
+
+async def test_openapi_documents_every_answer(client: httpx2.AsyncClient) -> None:
+    document = (await client.get("/openapi.json")).json()
+    operation = document["paths"]["/queues/{queue}/messages"]["post"]
+    assert set(operation["responses"]) == {"202", "401", "404", "408", "409", "413", "422", "503"}
+    assert "Retry-After" in operation["responses"]["503"]["headers"]
+    assert operation["requestBody"]["content"]["application/json"]["schema"]["required"] == ["type"]
+    assert operation["security"]
+    assert {"/health/live", "/health/ready", "/health/queue"} <= set(document["paths"])
+
+
+async def test_metrics_count_what_happened(client: httpx2.AsyncClient, handler: UserHandler) -> None:
+    async def count(name: str) -> float:
+        lines = (await client.get("/metrics")).text.splitlines()
+        prefix = f'queue_messages_{name}_total{{queue="user_channel"}} '
+        return sum(float(line.removeprefix(prefix)) for line in lines if line.startswith(prefix))
+
+    before = await count("handled"), await count("published")
+    await asyncio.gather(*(client.post(PATH, json=audio(number)) for number in range(20)))
+    await eventually(lambda: len(handler.handled) == 20, "they are handled")
+    assert (await count("handled"), await count("published")) == (before[0] + 20, before[1] + 20)

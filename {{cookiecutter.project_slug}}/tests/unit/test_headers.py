@@ -1,0 +1,300 @@
+"""What the service writes into messages, and what it does with what others wrote there."""
+
+from __future__ import annotations
+
+import traceback
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from app.queue.headers import (
+    DROPPED,
+    FRESH,
+    MAX_FOREIGN,
+    MAX_TEXT,
+    MAX_TRACEBACK,
+    History,
+    cut,
+    cut_head,
+    dead_letter_reason,
+    describe,
+    history,
+    own_headers,
+    timestamp,
+    with_failure,
+    with_history,
+)
+from app.queue.interfaces import Message
+
+PAST = History(attempts=2, crashes=1, returns=3, first_failed_at="2001-01-01T00:00:00.000+00:00")
+FRAME_MAX = 131_072
+
+
+def message(**headers: Any) -> Message:
+    return Message(b"{}", "id-1", {name.replace("_", "-"): value for name, value in headers.items()}, "properties")
+
+
+def size(headers: Any) -> int:
+    return sum(len(f"{name}{value}".encode()) for name, value in headers.items())
+
+
+def raised(error: BaseException) -> BaseException:
+    """The same error, with a traceback."""
+    try:
+        raise error
+    except BaseException as caught:  # noqa: BLE001 - SystemExit too
+        return caught
+
+
+# --- cutting
+
+
+@pytest.mark.parametrize("text", ["", "a", "äöü€😀", "x" * 20, "ä" * 10])
+def test_a_text_that_fits_is_not_cut(text: str) -> None:
+    assert cut(text, 20) == text
+    assert cut_head(text, 20) == text
+
+
+@pytest.mark.parametrize("text", ["x" * 21, "ä" * 11, "a" + "ä" * 15, "€" * 10, "a" + "😀" * 9, "ab" + "😀" * 9])
+def test_a_longer_text_is_cut_to_the_size_in_bytes_and_in_whole_characters(text: str) -> None:
+    start, end = cut(text, 20), cut_head(text, 20)
+    assert len(start.encode()) <= 20
+    assert len(end.encode()) <= 20
+    assert start.endswith("...")
+    assert text.startswith(start.removesuffix("..."))
+    assert end.startswith("...")
+    assert text.endswith(end.removeprefix("..."))
+    assert len(start) >= 6  # no more is cut off than has to be
+    assert len(end) >= 6
+
+
+def test_a_lone_surrogate_is_no_obstacle() -> None:
+    assert cut("a\ud800b", 20) == "a?b"
+    assert cut_head("a\ud800b", 20) == "a?b"
+
+
+# --- history
+
+
+def test_a_history_that_was_written_is_read_again() -> None:
+    assert history(with_history(message(), PAST)) == PAST
+
+
+def test_a_message_without_headers_has_no_history_and_gets_none() -> None:
+    assert history(message()) == FRESH
+    assert with_history(message(), FRESH).headers == {}
+
+
+def test_body_id_and_properties_stay_the_same() -> None:
+    for new in (with_history(message(), PAST), with_failure(message(), PAST, queue="q", reason="exhausted")):
+        assert (new.body, new.message_id, new.properties) == (b"{}", "id-1", "properties")
+
+
+@pytest.mark.parametrize("name", ["queue_attempts", "queue_crashes", "queue_returns"])
+@pytest.mark.parametrize("forged", [-1, 1_000_000, 2**70, "3", b"3", 3.0, True, None, [3], {"a": 3}])
+def test_a_forged_counter_counts_as_nothing(name: str, forged: Any) -> None:
+    assert history(message(**{name: forged})) == FRESH
+
+
+@pytest.mark.parametrize("forged", [5, None, b"2001", ["2001"], "x" * (MAX_TEXT + 1)])
+def test_a_forged_time_counts_as_nothing(forged: Any) -> None:
+    assert history(message(queue_first_failed_at=forged)).first_failed_at == ""
+
+
+def test_a_new_history_replaces_the_old_one() -> None:
+    old = message(queue_attempts=9, queue_crashes=9, queue_returns=9, queue_first_failed_at="x")
+    assert with_history(old, FRESH).headers == {}
+
+
+# --- what passes through
+
+
+def test_unknown_headers_pass_through_a_retry_and_the_dlq() -> None:
+    foreign = {"traceparent": "00-abc", "X-Tenant": b"\x00", "nested": {"a": [1, None]}, "n": 5}
+    retried = with_history(Message(b"{}", "id-1", foreign), PAST)
+    dead = with_failure(retried, PAST, queue="q", reason="exhausted")
+    assert foreign.items() <= retried.headers.items()
+    assert foreign.items() <= dead.headers.items()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x-death",
+        "x-first-death-queue",
+        "x-first-death-reason",
+        "x-last-death-queue",
+        "x-delivery-count",
+        "x-acquired-count",
+    ],
+)
+def test_what_a_broker_writes_about_deaths_is_not_passed_on(name: str) -> None:
+    assert with_history(Message(b"{}", "id-1", {name: [{"count": 1}], "kept": 1}), FRESH).headers == {"kept": 1}
+
+
+def test_the_headers_of_an_earlier_death_go_when_a_message_leaves_the_dlq() -> None:
+    dead = with_failure(message(kept=1), PAST, queue="q", reason="exhausted", error=raised(RuntimeError("no")))
+    back = with_history(dead, History(returns=1))
+    assert back.headers == {"kept": 1, "queue-returns": 1}
+    assert dead_letter_reason(back) == ""
+
+
+def test_foreign_headers_that_are_too_large_are_dropped_largest_first_and_named() -> None:
+    headers = {"small": "s", "middle": "m" * 30_000, "large": "l" * 40_000, "largest": "x" * 60_000}
+    kept = with_history(Message(b"{}", "id-1", headers), PAST).headers
+    assert kept["small"] == "s"
+    assert kept["middle"] == headers["middle"]
+    assert "large" not in kept
+    assert "largest" not in kept
+    assert kept[DROPPED] == "largest, large"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "x" * MAX_FOREIGN,
+        "ä" * (MAX_FOREIGN // 2),
+        b"x" * MAX_FOREIGN,
+        {"a": "x" * MAX_FOREIGN},
+        {"x" * MAX_FOREIGN: 1},
+        ["x" * MAX_FOREIGN],
+        [0] * MAX_FOREIGN,
+        [{"a": [b"x" * MAX_FOREIGN]}],
+    ],
+    ids=["text", "umlauts", "bytes", "mapping", "long key", "list", "numbers", "nested"],
+)
+def test_the_size_of_a_header_counts_whatever_its_type(value: Any) -> None:
+    assert with_history(message(big=value, small="s"), FRESH).headers == {"small": "s", DROPPED: "big"}
+
+
+def test_headers_just_below_the_limit_are_kept() -> None:
+    value = "x" * (MAX_FOREIGN - 100)
+    assert with_history(message(big=value), FRESH).headers == {"big": value}
+
+
+def test_what_was_dropped_is_still_named_after_the_next_retry_and_in_the_dlq() -> None:
+    once = with_history(message(big="x" * MAX_FOREIGN), PAST)
+    dead = with_failure(with_history(once, PAST), PAST, queue="q", reason="exhausted")
+    assert dead.headers[DROPPED] == "big"
+
+
+def test_many_dropped_names_are_cut_short() -> None:
+    headers = {f"{number:04}" + "n" * 200: "x" * 1000 for number in range(500)}
+    kept = with_history(Message(b"{}", "id-1", headers), FRESH).headers
+    assert len(kept[DROPPED].encode()) <= MAX_TEXT
+
+
+@pytest.mark.parametrize(
+    "name", [DROPPED, "dlq-traceback", "dlq-anything", "queue-attempts", "queue-first-failed-at", "queue-anything"]
+)
+def test_a_forged_header_of_ours_can_not_grow_the_message_beyond_the_brokers_limit(name: str) -> None:
+    forged = Message(b"{}", "id-1", {name: "x" * 126_000})
+    assert size(with_history(forged, history(forged)).headers) <= MAX_FOREIGN
+    dead = with_failure(forged, history(forged), queue="q", reason="exhausted", error=raised(RuntimeError("x" * 9000)))
+    assert size(dead.headers) < FRAME_MAX
+
+
+# --- the dead-letter queue
+
+
+def test_a_dead_letter_says_what_failed_where_how_often_and_since_when() -> None:
+    error = raised(KeyError("user"))
+    headers = with_failure(message(), PAST, queue="my_queue", reason="exhausted", error=error).headers
+    shown = headers.pop("dlq-traceback")  # type: ignore[attr-defined]
+    last = datetime.fromisoformat(headers.pop("dlq-last-failed-at"))  # type: ignore[attr-defined]
+    assert last.utcoffset() == timedelta(0)
+    assert shown.startswith("Traceback (most recent call last)")
+    assert shown.endswith("KeyError: 'user'\n")
+    assert headers == {
+        "queue-attempts": 2,
+        "queue-crashes": 1,
+        "queue-returns": 3,
+        "queue-first-failed-at": PAST.first_failed_at,
+        "dlq-version": 1,
+        "dlq-reason": "exhausted",
+        "dlq-queue": "my_queue",
+        "dlq-attempts": 2,
+        "dlq-first-failed-at": PAST.first_failed_at,
+        "dlq-exception-type": "builtins.KeyError",
+        "dlq-exception-message": "'user'",
+    }
+
+
+def test_a_dead_letter_without_an_error_has_no_exception_and_both_times() -> None:
+    headers = with_failure(message(), FRESH, queue="q", reason="crashed").headers
+    assert not [name for name in headers if "exception" in name or "traceback" in name]
+    assert headers["dlq-first-failed-at"] == headers["dlq-last-failed-at"]
+
+
+@pytest.mark.parametrize("text", ["x" * 300_000, "ä" * 150_000, "😀" * 75_000, "line\n" * 60_000])
+def test_an_exception_text_of_300_kb_becomes_a_few_kilobytes(text: str) -> None:
+    dead = with_failure(message(), PAST, queue="q", reason="exhausted", error=raised(RuntimeError(text)))
+    assert len(dead.headers["dlq-exception-message"].encode()) <= MAX_TEXT
+    assert dead.headers["dlq-exception-message"].startswith(text[:200])
+    assert len(dead.headers["dlq-traceback"].encode()) <= MAX_TRACEBACK
+    assert size(dead.headers) < 6_500
+
+
+def test_a_deep_traceback_keeps_its_end() -> None:
+    def fall(depth: int) -> None:
+        if depth == 0:
+            raise RuntimeError("the bottom")
+        fall(depth - 1)
+
+    try:
+        fall(200)
+    except RuntimeError as error:
+        shown = with_failure(message(), PAST, queue="q", reason="exhausted", error=error).headers["dlq-traceback"]
+    assert len(shown.encode()) <= MAX_TRACEBACK
+    assert shown.endswith("RuntimeError: the bottom\n")
+
+
+class UnreadableError(Exception):
+    def __str__(self) -> str:
+        raise ValueError("not even this")
+
+
+class NoTextError(Exception):
+    def __str__(self) -> str:
+        return None  # type: ignore[return-value]  # noqa: PLE0307
+
+
+@pytest.mark.parametrize("error", [UnreadableError(), NoTextError()])
+def test_an_exception_whose_text_can_not_be_read_is_dead_lettered_like_any_other(error: Exception) -> None:
+    headers = with_failure(message(), PAST, queue="q", reason="exhausted", error=raised(error)).headers
+    assert headers["dlq-exception-message"] == describe(error) == "(its text could not be read)"
+    assert headers["dlq-exception-type"] == f"{__name__}.{type(error).__name__}"
+    assert type(error).__name__ in headers["dlq-traceback"]
+
+
+def test_a_traceback_that_can_not_be_shown_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr(traceback.TracebackException, "from_exception", fail)
+    headers = with_failure(message(), PAST, queue="q", reason="exhausted", error=RuntimeError("no")).headers
+    assert headers["dlq-traceback"] == ""
+    assert headers["dlq-exception-message"] == "no"
+
+
+def test_a_text_with_a_lone_surrogate_can_travel() -> None:
+    headers = with_failure(message(), PAST, queue="q", reason="r", error=raised(RuntimeError("a\ud800b"))).headers
+    assert headers["dlq-exception-message"] == "a?b"
+    assert headers["dlq-traceback"].encode()
+
+
+@pytest.mark.parametrize("forged", [None, 5, b"exhausted", ["exhausted"]])
+def test_a_forged_reason_is_none(forged: Any) -> None:
+    assert dead_letter_reason(message(dlq_reason=forged)) == ""
+
+
+def test_our_headers_are_told_from_foreign_ones() -> None:
+    dead = with_failure(message(kept=1, traceparent="00"), PAST, queue="q", reason="exhausted")
+    assert dead.headers.keys() - own_headers(dead.headers).keys() == {"kept", "traceparent"}
+
+
+def test_a_timestamp_is_utc_in_iso_8601_with_milliseconds() -> None:
+    now = timestamp()
+    assert datetime.fromisoformat(now).utcoffset() == timedelta(0)
+    assert len(now) == len("2001-01-01T00:00:00.000+00:00")

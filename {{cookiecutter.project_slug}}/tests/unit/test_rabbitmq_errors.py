@@ -1,0 +1,165 @@
+"""What RabbitMQ's libraries raise, in the words of this service."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+import aio_pika.exceptions
+import aiormq.exceptions as aiormq
+import pytest
+from yarl import URL
+
+from app.queue.errors import AckLostError, BrokerError, BrokerRefusedError, BrokerUnavailableError, PublishError
+from app.queue.providers.rabbitmq.errors import connection_error, reply, translated, vhost
+
+SECRET = "s3cret-hunter2"
+NODE = URL(f"amqps://bob:{SECRET}@broker:5671/my%2Fhost?heartbeat=10", encoded=True)
+
+
+def caused(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+def unverified() -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    error.verify_message = "self-signed certificate"
+    return error
+
+
+CONNECTION_ERRORS = [
+    (ConnectionRefusedError(111, "Connection refused"), BrokerUnavailableError, ["Connection refused"]),
+    (OSError("no such host"), BrokerUnavailableError, ["no such host"]),
+    (TimeoutError(), BrokerUnavailableError, ["no answer in time"]),
+    (EOFError(), BrokerUnavailableError, ["EOFError"]),
+    (
+        aiormq.AMQPConnectionError(111, "Connect call failed ('127.0.0.1', 5671)"),
+        BrokerUnavailableError,
+        ["Connect call failed ('127.0.0.1', 5671)"],
+    ),
+    (
+        aiormq.AMQPConnectionError(-2, "Name or service not known"),
+        BrokerUnavailableError,
+        ["Name or service not known"],
+    ),
+    (aiormq.AMQPConnectionError(), BrokerUnavailableError, ["Unexpected connection problem"]),
+    (
+        aiormq.ProbableAuthenticationError("ACCESS_REFUSED"),
+        BrokerRefusedError,
+        ["user 'bob' is refused", "username and password"],
+    ),
+    (aiormq.AuthenticationError("ACCESS_REFUSED"), BrokerRefusedError, ["user 'bob' is refused"]),
+    (
+        aiormq.ConnectionNotAllowed(530, "NOT_ALLOWED - access to vhost 'my/host' refused"),
+        BrokerRefusedError,
+        ["virtual host 'my/host' is refused to user 'bob'", "NOT_ALLOWED"],
+    ),
+    (
+        aiormq.ConnectionClosed(530, "NOT_ALLOWED - vhost my/host not found"),
+        BrokerRefusedError,
+        ["virtual host 'my/host' is refused", "not found"],
+    ),
+    (
+        aiormq.ConnectionClosed(320, "CONNECTION_FORCED - node is shutting down"),
+        BrokerUnavailableError,
+        ["CONNECTION_FORCED - node is shutting down"],
+    ),
+    (unverified(), BrokerRefusedError, ["its certificate is refused: self-signed certificate"]),
+    (
+        caused(aiormq.AMQPConnectionError("failed"), caused(OSError("failed"), unverified())),
+        BrokerRefusedError,
+        ["its certificate is refused: self-signed certificate"],
+    ),
+    (
+        caused(ConnectionError("failed"), ssl.SSLError(1, "WRONG_VERSION_NUMBER")),
+        BrokerRefusedError,
+        ["TLS failed", "WRONG_VERSION_NUMBER", "does this port speak TLS?"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("error", "kind", "parts"), CONNECTION_ERRORS)
+def test_a_connection_that_fails_says_where_and_why_and_whether_waiting_helps(
+    error: Exception, kind: type[BrokerError], parts: list[str]
+) -> None:
+    found = connection_error(error, NODE)
+    assert type(found) is kind
+    assert str(found).startswith("RabbitMQ at broker:5671: ")
+    assert [part for part in parts if part not in str(found)] == [], str(found)
+    assert SECRET not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [("amqp://h:1/", "/"), ("amqp://h:1/%2F", "/"), ("amqp://h:1/a", "a"), ("amqp://h:1/a%2Fb", "a/b")],
+)
+def test_the_virtual_host_is_read_from_a_whole_url(url: str, name: str) -> None:
+    assert vhost(URL(url, encoded=True)) == name
+
+
+TRANSLATIONS = [
+    (aiormq.ChannelAccessRefused(403, "ACCESS_REFUSED - queue 'q'"), BrokerRefusedError, "no permission: "),
+    (aiormq.ChannelPreconditionFailed(406, "PRECONDITION_FAILED - x-queue-type"), BrokerRefusedError, "PRECONDITION"),
+    (aiormq.ChannelNotFoundEntity(404, "NOT_FOUND - no queue 'q'"), BrokerRefusedError, "NOT_FOUND"),
+    (aiormq.ChannelClosed(504, "CHANNEL_ERROR"), BrokerUnavailableError, "CHANNEL_ERROR"),
+    (aiormq.ConnectionClosed(320, "CONNECTION_FORCED"), BrokerUnavailableError, "CONNECTION_FORCED"),
+    (aiormq.ChannelInvalidStateError("closed"), BrokerUnavailableError, "closed"),
+    (aio_pika.exceptions.ChannelInvalidStateError("no channel"), BrokerUnavailableError, "no channel"),
+    (ConnectionResetError(104, "Connection reset by peer"), BrokerUnavailableError, "reset by peer"),
+    (RuntimeError("Connection closed"), BrokerUnavailableError, "Connection closed"),
+    (EOFError(), BrokerUnavailableError, "EOFError"),
+    (TimeoutError(), BrokerUnavailableError, "TimeoutError"),
+]
+
+
+@pytest.mark.parametrize(("error", "kind", "part"), TRANSLATIONS)
+def test_an_error_of_the_libraries_becomes_a_broker_error_that_says_what_was_done(
+    error: Exception, kind: type[BrokerError], part: str
+) -> None:
+    with pytest.raises(BrokerError) as caught, translated("queue 'q'"):
+        raise error
+    assert type(caught.value) is kind
+    assert str(caught.value).startswith("queue 'q': ")
+    assert part in str(caught.value)
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize("error", [AckLostError("a"), PublishError("b"), BrokerRefusedError("c"), ValueError("d")])
+def test_an_error_of_ours_and_a_mistake_of_ours_stay_what_they_are(error: Exception) -> None:
+    with pytest.raises(type(error)) as caught, translated("queue 'q'"):
+        raise error
+    assert caught.value is error
+
+
+async def test_a_cancellation_that_nobody_asked_for_is_a_lost_connection() -> None:
+    waiting = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(waiting.cancel)  # as aiormq does when its connection breaks
+    lost = pytest.raises(BrokerUnavailableError, match="queue 'q': the connection to the broker was lost")
+    with lost, translated("queue 'q'"):
+        await waiting
+
+
+async def test_a_cancellation_of_the_task_itself_stays_one() -> None:
+    async def wait() -> None:
+        with translated("queue 'q'"):
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (aiormq.ChannelClosed(404, "NOT_FOUND"), "NOT_FOUND"),
+        (OSError(111, "refused"), "111, refused"),
+        (RuntimeError("a", None, "", 5), "a, 5"),
+        (RuntimeError(), "RuntimeError"),
+    ],
+)
+def test_the_words_of_an_error_are_the_brokers_or_all_there_are_or_its_name(error: Exception, text: str) -> None:
+    assert text in reply(error)

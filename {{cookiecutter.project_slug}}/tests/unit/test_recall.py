@@ -1,0 +1,65 @@
+"""What a process remembers of deliveries whose link broke."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from app.queue.interfaces import Delivery, Message
+from app.queue.policy import DONE, Outcome
+from app.queue.recall import Recall
+
+
+@pytest.fixture
+async def tasks() -> AsyncIterator[asyncio.Event]:
+    """Tasks made by `running()` end when this is set."""
+    event = asyncio.Event()
+    yield event
+    event.set()
+
+
+def running(event: asyncio.Event) -> asyncio.Task[Outcome | None]:
+    async def handle() -> Outcome | None:
+        await event.wait()
+        return DONE
+
+    return asyncio.create_task(handle())
+
+
+def delivery(message_id: str = "id", body: bytes = b"{}") -> Delivery:
+    return Delivery("q", Message(body, message_id))
+
+
+async def test_a_remembered_message_is_claimed_once(tasks: asyncio.Event) -> None:
+    recall, task = Recall(1), running(tasks)
+    recall.remember({delivery(): task})
+    again = Message(b"{}", "id", {"new": "headers"})
+    assert recall.claim(again) is task
+    assert recall.claim(again) is None
+
+
+@pytest.mark.parametrize("message", [Message(b"{}", "other"), Message(b"other", "id")])
+async def test_another_id_or_another_body_is_another_message(tasks: asyncio.Event, message: Message) -> None:
+    recall = Recall(1)
+    recall.remember({delivery(): running(tasks)})
+    assert recall.claim(message) is None
+
+
+async def test_only_what_still_runs_is_running(tasks: asyncio.Event) -> None:
+    recall, done, task = Recall(1), running(tasks), running(asyncio.Event())
+    tasks.set()
+    await done
+    recall.remember({delivery("done"): done, delivery("task"): task})
+    assert set(recall.running()) == {task}
+    assert recall.claim(Message(b"{}", "done")) is done
+    task.cancel()
+
+
+async def test_the_oldest_are_forgotten_beyond_four_times_the_prefetch(tasks: asyncio.Event) -> None:
+    recall = Recall(2)
+    for number in range(10):
+        recall.remember({delivery(f"{number}"): running(tasks)})
+    known = [number for number in range(10) if recall.claim(Message(b"{}", f"{number}")) is not None]
+    assert known == [2, 3, 4, 5, 6, 7, 8, 9]
