@@ -191,13 +191,8 @@ def plan(answers: Mapping[str, Any]) -> str:
 
 
 def quoted(text: str) -> str:
-    """Text for between double quotes, in TOML, YAML and JSON alike. Emoji stay: TOML knows no surrogate pairs."""
-    return (
-        json.dumps(str(text), ensure_ascii=False)[1:-1]
-        .replace("\x7f", "\\u007f")
-        .replace("\u2028", "\\u2028")
-        .replace("\u2029", "\\u2029")
-    )
+    """One line of text for between double quotes, in TOML, YAML and JSON alike. Emoji stay as they are."""
+    return json.dumps(" ".join(str(text).split()), ensure_ascii=False)[1:-1]
 
 
 def one_line(text: str) -> str:
@@ -224,6 +219,35 @@ class QueueTemplateExtension(Extension):
             "one_line": one_line,
         }
         environment.filters.update(filters)
+        self._ours = _own_templates(Path(__file__).parent)
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:  # noqa: ARG002
+        """Keep an answer that looks like Jinja as the text it is.
+
+        cookiecutter renders what it is given on its command line, in a config file or by cruft, as if it were a default
+        of the template: code in an answer would run, and an answer that was typed in would change in an update.
+        """
+        if name is not None or not re.search(r"\{[{%#]", source) or source in self._ours:
+            return source
+        if not re.search(r"\{[{%#]", source.replace("{{cookiecutter.project_slug}}", "")):
+            return source  # a path
+        return "{{ %s }}" % json.dumps(source, ensure_ascii=False)
+
+
+def _own_templates(root: Path) -> frozenset[str]:
+    """Every text that is rendered and is the template's own: the values of cookiecutter.json, and the hooks."""
+    values: list[Any] = [json.loads((root / "cookiecutter.json").read_text(encoding="utf-8"))]
+    texts: set[str] = set()
+    while values:
+        value = values.pop()
+        if isinstance(value, dict):
+            values.extend(value.values())
+        elif isinstance(value, list):
+            values.extend(value)
+        else:
+            texts.add(str(value))
+    texts.update(hook.read_text(encoding="utf-8") for hook in (root / "hooks").glob("*.py"))
+    return frozenset(texts)
 
 
 def _ending(function: Any) -> Any:

@@ -86,11 +86,14 @@ class QueueWorker(Link):
 
     async def close(self) -> None:
         """Close the links. What is in hand can't be settled any more; handlers that run go on running."""
-        self._recall.remember(self._in_hand)
-        self._in_hand.clear()
-        self._left_hand.set()
-        self.pause.wake()
-        await self.consumer.close()
+        try:
+            await self.consumer.close()
+            await asyncio.sleep(0)  # let a delivery that came last get into our hand
+        finally:
+            self._recall.remember(self._in_hand)
+            self._in_hand.clear()
+            self._left_hand.set()
+            self.pause.wake()
         await self._processor.close()
 
     async def drain(self, timeout: float) -> None:

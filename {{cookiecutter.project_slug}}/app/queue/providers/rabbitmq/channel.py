@@ -187,8 +187,6 @@ class PublishChannel(Channel):
         try:
             with translated("publishing"):
                 await channel.basic_publish(message.body, routing_key=queue, properties=properties, mandatory=True)
-        except aiormq.exceptions.ChannelInvalidStateError as error:
-            raise BrokerUnavailableError("not connected to the broker") from error
         except BrokerError as error:
             cause = error.__cause__
             if isinstance(cause, aiormq.exceptions.PublishError):

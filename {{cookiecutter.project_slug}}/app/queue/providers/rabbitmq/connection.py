@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from contextlib import suppress
 from enum import StrEnum
 from typing import ClassVar
@@ -21,6 +22,7 @@ from app.queue.providers.rabbitmq.errors import CONNECTION_ERRORS, connection_er
 CONNECT_TIMEOUT = 10.0
 CLOSE_TIMEOUT = 2.0
 PROBE_TIMEOUT = 5.0
+PROBE_SPACING = 4.0
 
 # Every loss is logged once, by the supervisor, in words. The libraries add a traceback for each link and channel.
 logging.getLogger("aiormq").setLevel(logging.CRITICAL)
@@ -55,6 +57,7 @@ class RabbitMQConnectionManager:
         self._connections: dict[Purpose, aio_pika.abc.AbstractConnection] = {}
         self._locks = {purpose: asyncio.Lock() for purpose in Purpose}
         self._users: dict[Purpose, int] = dict.fromkeys(Purpose, 0)
+        self._probed_at = 0.0
 
     @classmethod
     def of(cls, config: RabbitMQQueueConfig) -> RabbitMQConnectionManager:
@@ -82,16 +85,25 @@ class RabbitMQConnectionManager:
                 await close(connection)
 
     async def probe(self) -> None:
-        """Have the broker answer on every open connection; give up one that doesn't. Raises BrokerError."""
+        """Have the broker answer on every open connection; give up one that doesn't. Raises BrokerError.
+
+        The queues of a loop share the connections, so it is enough if one of them asks.
+        """
+        if time.monotonic() - self._probed_at < PROBE_SPACING:
+            return
+        self._probed_at = time.monotonic()
         for purpose, connection in list(self._connections.items()):
             if not is_open(connection) or is_blocked(connection):
                 continue
+            asked_at = time.monotonic()
             try:
                 with translated("health check"):
                     async with asyncio.timeout(PROBE_TIMEOUT):
                         channel = await connection.channel(publisher_confirms=False)
                         await channel.close()
             except BrokerUnavailableError as error:
+                if time.monotonic() - asked_at > PROBE_TIMEOUT + 1.0:
+                    continue  # a handler blocked this loop meanwhile, so it was not the broker that was silent
                 await close(connection)
                 raise BrokerUnavailableError(f"the {purpose} connection is silent: {error}") from error
 
