@@ -183,11 +183,15 @@ def queues_of(answers: Mapping[str, Any]) -> tuple[Queue, ...]:
     )
 
 
+def chosen_providers(answers: Mapping[str, Any]) -> list[str]:
+    """The providers of the queues, and the embedded one, which every project has."""
+    return sorted({queue.provider for queue in queues_of(answers)} | {"memory"})
+
+
 def plan(answers: Mapping[str, Any]) -> str:
     """What the post-gen hook works from, as JSON."""
-    queues = queues_of(answers)
-    used = sorted({queue.provider for queue in queues} | {"memory"})
-    return json.dumps({"queues": [asdict(queue) for queue in queues], "providers": used})
+    dropped = [provider for provider in PROVIDERS if provider not in chosen_providers(answers)]
+    return json.dumps({"queues": [asdict(queue) for queue in queues_of(answers)], "dropped_providers": dropped})
 
 
 def quoted(text: str) -> str:
@@ -215,6 +219,7 @@ class QueueTemplateExtension(Extension):
             "checked_queues": _ending(lambda answers: str(len(queues_of(answers)))),
             "plan": _ending(plan),
             "parsed_queues": _ending(queues_of),
+            "chosen_providers": _ending(chosen_providers),
             "quoted": quoted,
             "one_line": one_line,
         }

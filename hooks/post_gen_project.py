@@ -11,8 +11,20 @@ from typing import Any
 
 Queue = dict[str, Any]
 PLAN = json.loads(json.loads(r"""[{{ cookiecutter.__plan | tojson }}]""")[0])
-"""`queues`: name, provider, dlq, handler, types (name, method, model); `providers`: those that are used."""
+"""`queues`: name, provider, dlq, handler, types (name, method, model); `dropped_providers`: those that nobody chose."""
 PROJECT = json.loads(r"""[{{ cookiecutter.project_slug | tojson }}]""")[0]
+
+ONLY_WITH = {
+    "rabbitmq": [
+        "app/queue/providers/rabbitmq",
+        "docs/rabbitmq.md",
+        "tests/rabbitmq",
+        "tests/tools/rabbitmq_*.py",
+        "tests/tools/with_broker.py",
+        "tests/unit/test_rabbitmq_*.py",
+    ],
+}
+"""The manifest: what is there for one provider alone. In pyproject.toml, a line says `# only with rabbitmq`."""
 
 HANDLER_HEAD = '''"""Handlers of the queue {queue}: yours to fill in."""
 
@@ -108,10 +120,17 @@ def write_handlers() -> None:
 
 
 def drop_unused_providers() -> None:
-    """Delete the package of every provider that no queue uses."""
-    for package in sorted(Path("app/queue/providers").iterdir()):
-        if package.is_dir() and package.name not in PLAN["providers"]:
-            shutil.rmtree(package)
+    """Delete the files of every provider that no queue uses, and the lines of pyproject.toml that are for it."""
+    pyproject = Path("pyproject.toml")
+    for provider in PLAN["dropped_providers"]:
+        for pattern in ONLY_WITH[provider]:
+            for path in sorted(Path().glob(pattern)):
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+        lines = pyproject.read_text(encoding="utf-8").splitlines(keepends=True)
+        write(pyproject, "".join(line for line in lines if "# only with " + provider not in line))
 
 
 def write(path: Path, text: str) -> None:

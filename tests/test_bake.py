@@ -28,9 +28,14 @@ def test_the_default_answers_make_exactly_these_files(template: Path, default_pr
 
 def test_a_provider_that_nobody_chose_is_not_there(template: Path, bake: Bake) -> None:
     project = bake(provider="memory")
-    dropped = {name for name in service_files(template) if name.startswith("app/queue/providers/rabbitmq/")}
-    assert dropped
-    assert not dropped & project.files()
+    dropped = {name for name in service_files(template) if "rabbitmq" in name} | {"tests/tools/with_broker.py"}
+    made = {"app/queue/handlers/user_channel.py", "tests/handlers/test_user_channel.py"}
+    assert project.files() == (service_files(template) | made) - dropped
+    for name in ("pyproject.toml", "Makefile", "compose.yaml", ".env.example", "README.md", ".github/workflows/ci.yml"):
+        assert "rabbitmq" not in project.read(name).lower(), name
+    assert "pika" not in project.read("pyproject.toml").replace('module = ["pika.*"]', "")
+    check(project)
+    project.run("pytest", "-q", "-p", "no:cacheprovider", "-m", QUICK)
 
 
 def test_no_jinja_is_left_and_every_file_parses(default_project: Project) -> None:

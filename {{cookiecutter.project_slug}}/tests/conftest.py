@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Iterator
 
 import pytest
 
 from app.queue.providers.memory.broker import broker
-from tests.tools.rabbitmq_queues import delete_queues
 
 
 @pytest.fixture(autouse=True)
@@ -19,22 +16,3 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.delenv(name, raising=False)
     yield
     broker.clear()
-
-
-@pytest.fixture
-def rabbitmq_url() -> str:
-    """The URL of the broker under test."""
-    url = os.environ.get("RABBITMQ_URL")
-    if not url:
-        if os.environ.get("REQUIRE_RABBITMQ") == "1":
-            pytest.fail("there is no RabbitMQ: run the tests by `make test`, or set RABBITMQ_URL")
-        pytest.skip("needs a RabbitMQ: run the tests by `make test`, or set RABBITMQ_URL")
-    return url
-
-
-@pytest.fixture
-def queue_name(rabbitmq_url: str) -> Iterator[str]:
-    """A name of the test's own; whatever was made for it at the broker is deleted afterwards."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    yield name
-    delete_queues(rabbitmq_url, name)

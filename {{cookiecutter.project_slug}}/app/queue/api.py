@@ -13,6 +13,7 @@ from fastapi import APIRouter, Header, HTTPException, Request, Response, Securit
 from fastapi.security import APIKeyHeader
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
+from starlette.requests import ClientDisconnect
 
 from app.queue.environment import Role
 from app.queue.errors import CircuitOpenError, MessageTooLargeError, PublishError
@@ -81,7 +82,7 @@ def check_api_key(key: Annotated[str | None, Security(_api_key)]) -> None:
     """401 unless the key is that of the environment. Without one there, nobody may publish."""
     expected = os.environ.get("API_KEY", "")
     # Header values arrive decoded as latin-1; compared are the bytes that were sent.
-    if not expected or not hmac.compare_digest((key or "").encode("latin-1"), expected.encode()):
+    if not expected or not hmac.compare_digest((key or "").encode("latin-1"), os.fsencode(expected)):
         raise HTTPException(401, "X-API-Key is missing or wrong", {"WWW-Authenticate": "ApiKey"})
 
 
@@ -155,6 +156,8 @@ async def _read(request: Request, limit: int) -> bytes:
                 body += chunk
                 if len(body) > limit:
                     raise too_large
+    except ClientDisconnect:
+        raise HTTPException(400, "the client went away before its body had arrived") from None
     except TimeoutError:
         raise HTTPException(408, f"the body did not arrive within {BODY_TIMEOUT:g} s") from None
     return bytes(body)

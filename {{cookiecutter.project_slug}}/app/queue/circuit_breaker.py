@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 import pybreaker
 
 from app.queue.config import CircuitBreakerConfig
-from app.queue.errors import CircuitOpenError, MessageTooLargeError, UnroutableError
+from app.queue.errors import BrokerError, CircuitOpenError, MessageTooLargeError, UnroutableError
 from app.queue.interfaces import BreakerState
 
 Result = TypeVar("Result")
@@ -19,9 +19,10 @@ Result = TypeVar("Result")
 class QueueCircuitBreaker:
     """After `fail_max` failures in a row, calls fail at once for `reset_timeout` seconds; then one may try.
 
-    pybreaker keeps the count and the state. Three things it leaves to its user when calls are coroutines: a half-open
-    breaker lets only one through; a cancelled call is neither a success nor a failure; and what says nothing against
-    the broker (a queue that isn't there, a message that is too large) does not count.
+    pybreaker keeps the count and the state. It is told how a call ended, rather than put around it, because a coroutine
+    has ends that it does not know: a cancelled call is neither a success nor a failure, and one that began before the
+    breaker opened says nothing about now. A half-open breaker lets only one call through. What says nothing against
+    the broker (a queue that isn't there, an error of the caller's) does not count.
     """
 
     def __init__(self, config: CircuitBreakerConfig, name: str) -> None:
@@ -32,14 +33,11 @@ class QueueCircuitBreaker:
         self._breaker = pybreaker.CircuitBreaker(
             fail_max=config.fail_max,
             reset_timeout=config.reset_timeout,
-            exclude=[asyncio.CancelledError, UnroutableError, MessageTooLargeError],
+            exclude=[_says_nothing],
             throw_new_error_on_trip=False,
             name=name,
             listeners=[_OpeningListener(self._note_opening)],
         )
-
-    def _note_opening(self) -> None:
-        self._opened_at = time.monotonic()
 
     @property
     def state(self) -> BreakerState:
@@ -48,7 +46,7 @@ class QueueCircuitBreaker:
 
     def retry_after(self) -> float:
         """Seconds until the next call may be tried; 0 if now."""
-        if self.state == "closed":
+        if self.state != "open":
             return 0.0
         return max(0.0, self._opened_at + self._reset_timeout - time.monotonic())
 
@@ -59,28 +57,48 @@ class QueueCircuitBreaker:
 
     async def call(self, function: Callable[..., Awaitable[Result]], *args: Any) -> Result:
         """Await `function(*args)` through the breaker. Raises CircuitOpenError if it is open, or what it raises."""
-        probe = self.state != "closed"
-        if probe and self._probing:
-            raise self._open_error()
-        self._probing = self._probing or probe
+        probe = self._admit()
         try:
-            with self._breaker.calling():
-                return await function(*args)
-        except pybreaker.CircuitBreakerError:
-            raise self._open_error() from None
-        except asyncio.CancelledError:
-            if probe and self.state == "closed":  # pybreaker took the cancelled probe for a success
-                self._breaker.open()
+            result = await function(*args)
+        except Exception as error:
+            self._record(error, probe=probe)
             raise
+        else:
+            self._record(None, probe=probe)
+            return result
         finally:
             if probe:
                 self._probing = False
 
-    def _open_error(self) -> CircuitOpenError:
-        return CircuitOpenError(
-            f"{self._name}: the circuit breaker is open, because the last publishes failed; nothing was sent",
-            retry_after=self.retry_after() or 1.0,
-        )
+    def _admit(self) -> bool:
+        """True if the call is the probe. Raises CircuitOpenError if it must not be made."""
+        if self.state == "closed":
+            return False
+        if self._probing or self.retry_after() > 0:
+            raise CircuitOpenError(
+                f"{self._name}: the circuit breaker is open, because the last publishes failed; nothing was sent",
+                retry_after=self.retry_after() or 1.0,
+            )
+        self._probing = True
+        self._breaker.half_open()
+        return True
+
+    def _record(self, error: Exception | None, *, probe: bool) -> None:
+        if self.state == ("half-open" if probe else "closed"):
+            with suppress(Exception):  # pybreaker raises the error again
+                self._breaker.call(_end, error)
+
+    def _note_opening(self) -> None:
+        self._opened_at = time.monotonic()
+
+
+def _says_nothing(error: BaseException) -> bool:
+    return not isinstance(error, BrokerError) or isinstance(error, UnroutableError | MessageTooLargeError)
+
+
+def _end(error: Exception | None) -> None:
+    if error is not None:
+        raise error
 
 
 class _OpeningListener(pybreaker.CircuitBreakerListener):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -164,17 +165,18 @@ def load_queues(path: str | os.PathLike[str] | None = None) -> QueuesConfig:
 def _load_queue(file: Path, number: int, entry: Any, override: str | None) -> QueueConfig:
     if not isinstance(entry, Mapping):
         raise ConfigError(f"{file}: queue number {number} must be a mapping that begins with 'name: ...'")
-    raw_name = entry.get("name")
-    where = f"{file}: queue {raw_name!r}" if isinstance(raw_name, str) else f"{file}: queue number {number}"
+    name = entry.get("name")
+    named = isinstance(name, str) and NAME.fullmatch(name)
+    where = f"{file}: queue {name!r}" if named else f"{file}: queue number {number}"
     kind = _filled_in({"type": entry.get("type")}, where)["type"]
     if not isinstance(kind, str):
         raise ConfigError(f"{where}: key 'type' must name a provider, for example 'type: rabbitmq'")
     model = find_provider(kind, where).config
     if override is not None and override != kind:
         # The file stays as it is, with keys for a broker that is not there. Those must be known, and are then left out.
-        unknown = set(entry) - set(model.model_fields)
-        if unknown:
-            _validate(model, dict(entry), where)
+        for key in entry:
+            if key not in model.model_fields:
+                raise ConfigError(f"{where}: {_unknown(key, model, [])}")
         model = find_provider(override, "environment variable QUEUE_PROVIDER").config
         entry = {key: value for key, value in entry.items() if key in model.model_fields} | {"type": override}
     return _validate(model, _filled_in(dict(entry), where), where)
@@ -192,25 +194,32 @@ def _read(file: Path) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ConfigError(f"{file}{place}: not valid YAML: {error.problem}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{file}: not valid YAML: {error}") from None
+        problem = error.problem or "can't be read"
+        if isinstance(error, yaml.constructor.ConstructorError | yaml.composer.ComposerError):
+            problem = re.sub("'[^']*'", "'...'", problem)  # a value that looks like a tag or an alias
+        raise ConfigError(f"{file}{place}: not valid YAML: {problem}") from None
+    except (yaml.YAMLError, ValueError):
+        raise ConfigError(f"{file}: not valid YAML; is there a date, a number or a character that can't be?") from None
     if not isinstance(document, dict):
         raise ConfigError(f"{file}: must be a mapping with the key 'queues'")
     return document
+
+
+class _DuplicateKeyError(yaml.MarkedYAMLError):
+    """A key that is there twice."""
 
 
 class _Loader(yaml.SafeLoader):
     """Refuses a key that is there twice, where PyYAML would silently take the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
+        seen: set[str] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, str) and key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is there twice", key_node.start_mark)
-            if isinstance(key, str):
-                seen.add(key)
+            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag.endswith(":merge"):
+                continue
+            if key_node.value in seen:
+                raise _DuplicateKeyError(None, None, f"key {key_node.value!r} is there twice", key_node.start_mark)
+            seen.add(key_node.value)
         return super().construct_mapping(node, deep)
 
 
@@ -233,19 +242,24 @@ def _line(model: type[Section], problem: Any) -> str:
     location = [str(part) for part in problem["loc"]]
     key = ".".join(location)
     if problem["type"] == "extra_forbidden":
-        allowed = _keys_at(model, location[:-1])
-        close = difflib.get_close_matches(location[-1], allowed, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known are: {', '.join(allowed)}"
-        return f"key {key!r}: unknown key; {hint}"
+        return _unknown(key, model, location[:-1])
     text = problem["msg"].removeprefix("Value error, ")
     return f"key {key!r}: {text}" if key else text
+
+
+def _unknown(key: object, model: type[Section], path: list[str]) -> str:
+    known = _keys_at(model, path)
+    close = difflib.get_close_matches(str(key).rpartition(".")[2], known, 1)
+    hint = f"did you mean {close[0]!r}?" if close else f"known are: {', '.join(known)}"
+    return f"key {key!r}: unknown key; {hint}"
 
 
 def _keys_at(model: type[BaseModel], path: list[str]) -> list[str]:
     for name in path:
         field = model.model_fields.get(name)
-        inner = field.annotation if field else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+        annotations = (field.annotation, *typing.get_args(field.annotation)) if field else ()
+        sections = [inner for inner in annotations if isinstance(inner, type) and issubclass(inner, BaseModel)]
+        if not sections:
             return []
-        model = inner
+        model = sections[0]
     return sorted(model.model_fields)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from app.queue.config import QueueConfig
 from app.queue.errors import BrokerError
-from app.queue.headers import dead_letter_reason, history, with_history
+from app.queue.headers import dead_letter_reason, history, with_history, within_limits
 from app.queue.interfaces import DeadLetterQueueHandler, Delivery, Message, Place, QueueProcessor
 from app.queue.policy import RETRYABLE, Reason
 
@@ -33,6 +33,8 @@ class DeadLetterPasses:
                 await self.run_once()
             except BrokerError as error:
                 logger.warning("%s: a pass over the DLQ ended early: %s", self._config.name, error)
+            except Exception:
+                logger.exception("%s: a pass over the DLQ failed", self._config.name)
 
     async def run_once(self) -> tuple[int, int]:
         """One pass over what is in the dead-letter queue now. Returns how many went back and how many were parked.
@@ -70,7 +72,7 @@ class DeadLetterPasses:
             dead_letter_reason(message) or "no reason given",
             past.returns,
         )
-        await self._processor.hand_over(delivery, message, Place.PARKED)
+        await self._processor.hand_over(delivery, within_limits(message), Place.PARKED)
         return Place.PARKED
 
     @staticmethod

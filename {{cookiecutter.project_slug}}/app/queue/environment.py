@@ -9,7 +9,7 @@ from typing import Any
 
 from app.queue.errors import ConfigError
 
-_VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(:-[^}]*)?\}|\$\{")
+_VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(:-[^}$]*)?\}|\$\{")
 
 
 class Role(StrEnum):
@@ -56,7 +56,10 @@ def _replacement(match: re.Match[str], where: str) -> str:
         return "${"
     name, default = match[1], match[2]
     if name is None:
-        raise ConfigError(f"{where}: a variable is written ${{NAME}} or ${{NAME:-default}}; $${{ stands for ${{")
+        raise ConfigError(
+            f"{where}: a variable is written ${{NAME}} or ${{NAME:-default}}, with no '$' in the default; "
+            "$${ stands for ${"
+        )
     found = os.environ.get(name)
     if default is not None:
         return found or default[2:]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 
 from app.queue import publishing
 from app.queue.config import QueueConfig, QueuesConfig
@@ -55,7 +55,7 @@ class ConsumerGroup:
         """Consume until `stop` is set; then drain, and close in bounded time."""
         publishers = self._parts.publishers()
         publishing.install(publishers)
-        background = [asyncio.create_task(self._start(queue)) for queue in self.queues]
+        background = [asyncio.create_task(self._consume(queue)) for queue in self.queues]
         for queue in self.queues:
             background.append(asyncio.create_task(probe_forever(self._parts.health_check(queue))))
             if queue.enable_dlq and queue.dlq.retry_interval:
@@ -67,29 +67,35 @@ class ConsumerGroup:
             for task in background:
                 task.cancel()
             await asyncio.wait(background, timeout=CLOSE_TIMEOUT)
-            await self._leave_handlers()
             publishing.uninstall(publishers)
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_TIMEOUT):
                     await publishers.close()
 
-    async def _start(self, queue: QueueConfig) -> None:
+    async def _consume(self, queue: QueueConfig) -> None:
+        """Enter the handler's context, if it has one, and consume until cancelled; then leave it, in the same task."""
         worker = self.workers[queue.name] = self._parts.worker(queue)
         supervisor = self.supervisors[queue.name] = Supervisor(worker, f"consumer of {queue.name!r}")
-        await supervisor.run()
-
-    async def _leave_handlers(self) -> None:
-        for name, worker in self.workers.items():
-            try:
-                async with asyncio.timeout(CLOSE_TIMEOUT):
-                    await worker.leave_handler()
-            except Exception:
-                logger.exception("%s: the handler's __aexit__ failed", name)
+        handler = worker.handler
+        try:
+            async with AsyncExitStack() as stack:
+                if isinstance(handler, AbstractAsyncContextManager):
+                    await supervisor.until_it_works(stack.enter_async_context, handler)
+                with suppress(asyncio.CancelledError):
+                    await supervisor.run()
+                if (task := asyncio.current_task()) is not None:
+                    task.uncancel()  # the handler leaves in peace, not by an error
+        except Exception:
+            logger.exception("%s: the handler's __aexit__ failed", queue.name)
 
 
 async def probe_forever(check: QueueHealthCheck) -> None:
     """The periodic health check of one queue on this loop. It also finds a link that died without a word."""
     while True:
         await asyncio.sleep(PROBE_INTERVAL)
-        with suppress(BrokerError):
+        try:
             await check.probe()
+        except BrokerError as error:
+            logger.warning("%s: %s", check.queue_name, error)
+        except Exception:
+            logger.exception("%s: the health check failed", check.queue_name)

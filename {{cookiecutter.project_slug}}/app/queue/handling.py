@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -56,3 +57,13 @@ def current_delivery() -> DeliveryInfo:
 def set_current_delivery(info: DeliveryInfo) -> None:
     """For the core: what `current_delivery()` answers in this task from now on."""
     _current.set(info)
+
+
+@contextmanager
+def as_current_delivery(info: DeliveryInfo) -> Iterator[None]:
+    """For the core: what `current_delivery()` answers inside."""
+    token = _current.set(info)
+    try:
+        yield
+    finally:
+        _current.reset(token)

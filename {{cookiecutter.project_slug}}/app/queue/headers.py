@@ -22,6 +22,14 @@ RETURNS = "queue-returns"
 FIRST_FAILED_AT = "queue-first-failed-at"
 REASON = "dlq-reason"
 DROPPED = "dlq-dropped-headers"
+OWN = frozenset(
+    {
+        *(ATTEMPTS, CRASHES, RETURNS, FIRST_FAILED_AT, REASON, DROPPED),
+        *("dlq-version", "dlq-queue", "dlq-attempts", "dlq-first-failed-at", "dlq-last-failed-at"),
+        *("dlq-exception-type", "dlq-exception-message", "dlq-traceback"),
+    }
+)
+BROKERS = ("x-death", "x-first-death", "x-last-death", "x-delivery-count", "x-acquired-count")
 
 MAX_TEXT = 1_000
 MAX_TRACEBACK = 4_000
@@ -74,6 +82,16 @@ def with_history(message: Message, past: History) -> Message:
     return Message(message.body, message.message_id, headers, message.properties)
 
 
+def within_limits(message: Message) -> Message:
+    """`message` as it is, except that no header of it is larger than a broker takes."""
+    own = {
+        name: cut(value, MAX_TRACEBACK) for name, value in own_headers(message.headers).items() if type(value) is str
+    }
+    numbers = {name: value for name, value in own_headers(message.headers).items() if type(value) is int}
+    headers = {**_passed_on(message.headers), **numbers, **own}
+    return Message(message.body, message.message_id, headers, message.properties)
+
+
 def with_failure(
     message: Message, past: History, *, queue: str, reason: str, error: BaseException | None = None
 ) -> Message:
@@ -99,7 +117,7 @@ def with_failure(
 
 def own_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
     """Those headers that this service wrote."""
-    return {name: value for name, value in headers.items() if name.startswith(("queue-", "dlq-"))}
+    return {name: value for name, value in headers.items() if name in OWN}
 
 
 def dead_letter_reason(message: Message) -> str:
@@ -148,8 +166,7 @@ def _count(value: Any) -> int:
 
 def _passed_on(headers: Mapping[str, Any]) -> dict[str, Any]:
     """Without ours (they are written anew), without the broker's x-death and the like, and not too large."""
-    own = ("queue-", "dlq-", "x-death", "x-first-death", "x-last-death", "x-delivery-count", "x-acquired-count")
-    kept = {name: value for name, value in headers.items() if not name.startswith(own)}
+    kept = {name: value for name, value in headers.items() if name not in OWN and not name.startswith(BROKERS)}
     sizes = {name: len(name) + _size(value) for name, value in kept.items()}
     total = sum(sizes.values())
     dropped: list[str] = []
@@ -161,8 +178,8 @@ def _passed_on(headers: Mapping[str, Any]) -> dict[str, Any]:
         dropped.append(cut(name, 100))
     if dropped:
         kept[DROPPED] = cut(", ".join(dropped), MAX_TEXT)
-    elif DROPPED in headers:
-        kept[DROPPED] = headers[DROPPED]
+    elif isinstance(earlier := headers.get(DROPPED), str):
+        kept[DROPPED] = cut(earlier, MAX_TEXT)
     return kept
 
 

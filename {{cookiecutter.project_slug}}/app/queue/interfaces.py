@@ -54,12 +54,14 @@ class Delivery:
         message: what was delivered.
         redelivered: True if somebody had it in hand before and neither settled nor returned it.
         token: what the provider needs to settle it.
+        identity: the id that the message came with, or "" if it had none and was given one.
     """
 
     queue: str
     message: Message
     redelivered: bool = False
     token: Any = None
+    identity: str = ""
 
 
 class Place(StrEnum):
@@ -84,7 +86,7 @@ class Link(ABC):
 
     @abstractmethod
     async def open(self) -> None:
-        """Connect and get ready; return at once if that is so already. Raises BrokerError, and leaves nothing open."""
+        """Connect and get ready, after a loss too; return at once if that is so already. Raises BrokerError."""
 
     @abstractmethod
     async def lost(self) -> str:
@@ -106,11 +108,11 @@ class QueueConsumer(Link):
 
     @abstractmethod
     async def stop_intake(self) -> None:
-        """Receive nothing more, until `start_intake()`. Deliveries in hand can still be settled."""
+        """Receive nothing more, until `start_intake()` or `open()`. Deliveries in hand can still be settled."""
 
     @abstractmethod
-    async def start_intake(self) -> None:
-        """Receive again."""
+    async def start_intake(self, limit: int) -> None:
+        """Receive (again), with at most `limit` new deliveries in hand."""
 
     @property
     @abstractmethod

@@ -41,8 +41,11 @@ def around_publishing(middleware: Sequence[PublishMiddleware], innermost: Publis
     return innermost
 
 
-def _call_handle(function: HandleMiddleware, call_next: HandleNext, delivery: Delivery) -> Awaitable[Outcome]:
-    return function(delivery, call_next)
+async def _call_handle(function: HandleMiddleware, call_next: HandleNext, delivery: Delivery) -> Outcome:
+    outcome = await function(delivery, call_next)
+    if not isinstance(outcome, Outcome):
+        raise TypeError(f"the middleware {function.__name__} must return the outcome, not {type(outcome).__name__}")
+    return outcome
 
 
 def _call_publish(function: PublishMiddleware, call_next: PublishNext, queue: str, message: Message) -> Awaitable[Any]:

@@ -65,8 +65,10 @@ class Pause:
             if probe:
                 self._delay = min(self._delay * 2, self._config.max_delay)
             return False
+        if not self._config.after:
+            return False
         self._failed.add(message_id)
-        if not self._config.after or len(self._failed) < self._config.after:
+        if len(self._failed) < self._config.after:
             return False
         self.active = True
         self._probe_at = time.monotonic() + self._delay

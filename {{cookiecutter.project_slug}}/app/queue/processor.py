@@ -13,7 +13,7 @@ import pydantic_core
 from pydantic import BaseModel, ValidationError
 
 from app.queue.errors import ConfigError
-from app.queue.handling import TYPE_ATTRIBUTE, DeliveryInfo, set_current_delivery
+from app.queue.handling import TYPE_ATTRIBUTE, DeliveryInfo, as_current_delivery
 from app.queue.policy import InvalidMessageError, Reason
 
 Payload = Mapping[str, Any]
@@ -84,15 +84,17 @@ class MessageProcessor:
         """
         route, argument = self.resolve(queue, body)
         if route.plain:
-            await asyncio.to_thread(route.function, argument)
+            result = await asyncio.to_thread(route.function, argument)
+            if inspect.isawaitable(result):  # a plain function around an async one
+                await result
         else:
             async with asyncio.timeout(timeout):
                 await route.function(argument)
 
     async def process_payload(self, queue: str, payload: Payload) -> None:
         """The same for a body that is decoded already, and was not received: it has an id of its own."""
-        set_current_delivery(DeliveryInfo(queue, uuid.uuid4().hex, 1, {}))
-        await self.process(queue, pydantic_core.to_json(payload))
+        with as_current_delivery(DeliveryInfo(queue, uuid.uuid4().hex, 1, {})):
+            await self.process(queue, encode_json(payload))
 
     def resolve(self, queue: str, body: bytes) -> tuple[Route, Any]:
         """The route of a message, and the argument for it. Raises InvalidMessageError if it can never be handled."""
@@ -122,11 +124,22 @@ def decode(body: bytes) -> tuple[Payload, str]:
 
 def summary(error: ValidationError) -> str:
     """What doesn't fit, without the values: they may be private, and the text goes into logs and headers."""
-    problems = error.errors(include_url=False, include_context=False, include_input=False)
-    lines = [f"{'.'.join(map(str, problem['loc'])) or 'message'}: {problem['msg']}" for problem in problems[:10]]
+    problems = error.errors(include_url=False, include_input=False)
+    lines = [f"{'.'.join(map(str, problem['loc'])) or 'message'}: {_said(problem)}" for problem in problems[:10]]
     if len(problems) > len(lines):
         lines.append(f"and {len(problems) - len(lines)} more")
     return "; ".join(lines)
+
+
+def _said(problem: Any) -> str:
+    if problem["type"] == "union_tag_invalid":
+        return f"{problem['ctx']['discriminator']} must be one of {problem['ctx']['expected_tags']}"
+    return str(problem["msg"])
+
+
+def encode_json(value: Mapping[str, Any]) -> bytes:
+    """A mapping as JSON; what JSON has no number for (NaN) becomes null, as in a pydantic model."""
+    return pydantic_core.to_json(dict(value), inf_nan_mode="null")
 
 
 def _route(handler: object, name: str, member: Any) -> Route:
@@ -136,7 +149,11 @@ def _route(handler: object, name: str, member: Any) -> Route:
         raise ConfigError(f"{where}: a public method is a message handler, written {example}; begin its name with '_'")
     method = getattr(handler, name)
     parameters = list(inspect.signature(method).parameters.values())
-    if [parameter.name for parameter in parameters] != ["message"] or inspect.isasyncgenfunction(member):
+    takes_message = [parameter.name for parameter in parameters] == ["message"] and parameters[0].kind in (
+        inspect.Parameter.POSITIONAL_ONLY,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    )
+    if not takes_message or inspect.isasyncgenfunction(member) or inspect.isgeneratorfunction(member):
         raise ConfigError(f"{where}: a public method is a message handler, written {example}; begin its name with '_'")
     try:
         annotation = typing.get_type_hints(member).get("message")

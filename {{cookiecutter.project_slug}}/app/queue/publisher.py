@@ -8,7 +8,6 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
-import pydantic_core
 import tenacity
 from pydantic import BaseModel
 
@@ -18,6 +17,7 @@ from app.queue.errors import BrokerError, BrokerUnavailableError, MessageTooLarg
 from app.queue.interfaces import Body, BreakerState, Message, QueuePublisher
 from app.queue.metrics import count_publishing
 from app.queue.middleware import PublishMiddleware, around_publishing
+from app.queue.processor import encode_json
 
 
 class GuardedPublisher(QueuePublisher):
@@ -98,4 +98,4 @@ def encode(body: Body) -> bytes:
         return body.encode()
     if isinstance(body, BaseModel):
         return body.model_dump_json(by_alias=True).encode()
-    return pydantic_core.to_json(body)
+    return encode_json(body)

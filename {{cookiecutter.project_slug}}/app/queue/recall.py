@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-from app.queue.interfaces import Delivery, Message
+from app.queue.interfaces import Delivery
 from app.queue.policy import Outcome
 
 Task = asyncio.Task[Outcome | None]
@@ -20,24 +19,27 @@ class Recall:
 
     def __init__(self, prefetch: int) -> None:
         self._limit = 4 * prefetch
-        self._tasks: OrderedDict[tuple[str, bytes], Task] = OrderedDict()
+        self._tasks: list[tuple[tuple[str, bytes], Task]] = []
 
     def remember(self, in_hand: Mapping[Delivery, Task]) -> None:
         """These deliveries are lost to their link. A task's result is the outcome that is still to be settled."""
-        for delivery, task in in_hand.items():
-            self._tasks[_key(delivery.message)] = task
-        while len(self._tasks) > self._limit:
-            self._tasks.popitem(last=False)
+        self._tasks += [(_key(delivery), task) for delivery, task in in_hand.items()]
+        del self._tasks[: -self._limit]
 
-    def claim(self, message: Message) -> Task | None:
-        """The task that had this message in hand, if it was in this process. Forgets it."""
-        return self._tasks.pop(_key(message), None)
+    def claim(self, delivery: Delivery) -> Task | None:
+        """A task that had the same message in hand, if there was one in this process. Forgets it."""
+        key = _key(delivery)
+        for number, (known, task) in enumerate(self._tasks):
+            if known == key:
+                del self._tasks[number]
+                return task
+        return None
 
-    def running(self) -> Iterable[Task]:
+    def running(self) -> set[Task]:
         """Tasks that are still at it, without a link."""
-        return {task for task in self._tasks.values() if not task.done()}
+        return {task for _, task in self._tasks if not task.done()}
 
 
-def _key(message: Message) -> tuple[str, bytes]:
-    # The body too, since nobody guarantees that a foreign publisher's ids are unique.
-    return message.message_id, message.body
+def _key(delivery: Delivery) -> tuple[str, bytes]:
+    # The body too, since nobody guarantees that a foreign publisher's ids are unique, or there at all.
+    return delivery.identity, delivery.message.body

@@ -137,11 +137,11 @@ class QueueService:
         trouble = self._threads.trouble(group.name)
         if trouble is not None or worker is None or supervisor is None:
             return "down", trouble or "not started yet"
+        if supervisor.detail is not None or not (worker.consumer.registered or worker.running_alone):
+            return "down", supervisor.detail or "the broker does not have the consumer"
         if worker.pause.active:
             return "paused", "many different messages failed in a row; one is tried now and then"
-        if worker.consumer.registered or worker.suspended:
-            return "running", None
-        return "down", supervisor.detail or "the broker does not have the consumer"
+        return "running", "a message that may have killed a process runs alone" if worker.running_alone else None
 
     def _publisher_status(self, name: str) -> tuple[PublisherStatus, str | None]:
         supervisor = self._publisher_supervisors.get(name)

@@ -6,7 +6,9 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Any
 
 import tenacity
 
@@ -37,25 +39,31 @@ class Supervisor:
 
     async def run(self) -> None:
         """Open the link, wait until it is lost, and begin again, until cancelled. Closes it then."""
-        opening = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type(Exception), wait=_wait, before_sleep=self._note_failure
-        )
         try:
             while True:
-                await opening(self._link.open)
+                await self.until_it_works(self._link.open)
                 opened_at = time.monotonic()
                 self.detail = None
                 logger.info("%s: connected", self._name)
-                self.detail = await self._link.lost()
-                logger.warning("%s: %s; connecting again", self._name, self.detail)
-                await self.close()
+                try:
+                    self.detail = await self._link.lost()
+                    logger.warning("%s: %s; connecting again", self._name, self.detail)
+                except Exception as error:
+                    self.detail = str(error) or repr(error)
+                    logger.exception("%s: failed; connecting again", self._name)
                 stable = time.monotonic() - opened_at > STABLE_AFTER
                 await asyncio.sleep(random.uniform(0.0, 0.2) if stable else random.uniform(0.5, 1.5))  # noqa: S311
         finally:
-            await self.close()
+            await self._close()
 
-    async def close(self) -> None:
-        """Close the link, in bounded time."""
+    async def until_it_works(self, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        """Await `function(*args)` again and again, with backoff, until it does not raise."""
+        trying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(Exception), wait=_wait, before_sleep=self._note_failure
+        )
+        await trying(function, *args)
+
+    async def _close(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self._link.close()

@@ -40,6 +40,7 @@ class _Thread:
         self.last_turn = time.monotonic()
         self.stop_requested = False
         self.error: str | None = None
+        self.ended = False
 
     def run(self) -> None:
         """Run the group to its end. Whatever it raises is logged: nobody else would say it."""
@@ -54,6 +55,7 @@ class _Thread:
             self.error = repr(error)
             logger.critical("the consumer thread %s died", self.group.name, exc_info=True)
         finally:
+            self.ended = True
             executor.shutdown(wait=False, cancel_futures=True)
             loop.close()
 
@@ -85,7 +87,9 @@ class _Thread:
             self.loop.call_soon_threadsafe(self.stop.set)
 
     def blocked_for(self) -> float:
-        """Seconds since the loop last came round, less the time between two of its turns."""
+        """Seconds since the loop last came round, less the time between two of its turns; 0 before and after."""
+        if self.loop is None or self.ended:
+            return 0.0
         return max(0.0, time.monotonic() - self.last_turn - TICK)
 
 
@@ -136,7 +140,7 @@ class ConsumerThreads:
         reported: set[int] = set()
         while not self._watching.wait(0.5):
             for thread in self._threads:
-                if thread.loop is None or thread.blocked_for() <= BLOCKED_AFTER:
+                if thread.blocked_for() <= BLOCKED_AFTER:
                     reported.discard(thread.ident)
                 elif thread.ident not in reported:
                     reported.add(thread.ident)

@@ -14,7 +14,7 @@ import pytest
 
 from app.queue.config import load_queues
 from app.queue.setup import get_dispatcher
-from tests.tools.rabbitmq_node import free_port
+from tests.tools.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,12 +6,14 @@ import json
 import shutil
 import subprocess
 from typing import Any
+from unittest import mock
 
+import pika
 import pytest
 
 from app.queue.names import dlq_name
 from tests.tools.example import UserHandler, audio, queue_config, running
-from tests.tools.rabbitmq_queues import depth, drain, publish
+from tests.tools.rabbitmq_queues import channel, depth, drain, publish
 from tests.tools.waiting import eventually
 
 pytestmark = pytest.mark.broker
@@ -91,6 +93,24 @@ async def test_properties_of_every_kind_survive_a_retry(rabbitmq_url: str, queue
     kept = ("message_id", "correlation_id", "reply_to", "priority", "app_id", "type", "content_encoding", "timestamp")
     assert {name: getattr(dead, name) for name in kept} == {name: properties[name] for name in kept}
     assert dead.expiration is None, "or it would vanish from the DLQ"
+
+
+async def test_properties_that_the_library_can_not_read_stop_nothing(rabbitmq_url: str, queue_name: str) -> None:
+    handler = UserHandler()
+    body = json.dumps(audio()).encode()
+    async with running((queue_config(queue_name, "rabbitmq", broker_url=rabbitmq_url), handler)):
+        for timestamp in (0, 2**32, 2**62, 2**63 + 5):
+            publish(rabbitmq_url, queue_name, body, timestamp=timestamp)
+        # Text that is not UTF-8, which pika would not send by itself.
+        with channel(rabbitmq_url) as ch, mock.patch("pika.data.encode_short_string", not_utf_8):
+            ch.basic_publish("", queue_name, body, pika.BasicProperties(correlation_id="x", headers={"y": 1}))
+        await eventually(lambda: len(handler.handled) == 5, "all are handled")
+
+
+def not_utf_8(pieces: list[bytes], value: str) -> int:
+    text = b"\xff\xfe" if value in ("x", "y") else value.encode()
+    pieces.append(bytes([len(text)]) + text)
+    return 1 + len(text)
 
 
 async def test_oversized_foreign_headers_are_dropped_and_named(rabbitmq_url: str, queue_name: str) -> None:

@@ -14,7 +14,7 @@ from app.queue.providers.rabbitmq.consumer import AsyncRabbitMQConsumer
 from app.queue.providers.rabbitmq.publisher import AsyncRabbitMQPublisher
 from app.queue.setup import get_consumer, get_publisher
 from tests.tools.example import UserHandler, audio, queue_config
-from tests.tools.rabbitmq_node import free_port
+from tests.tools.ports import free_port
 from tests.tools.rabbitmq_queues import drain
 
 pytestmark = pytest.mark.broker

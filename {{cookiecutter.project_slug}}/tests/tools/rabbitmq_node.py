@@ -12,6 +12,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from tests.tools.ports import free_port
+
 START_TIMEOUT = 90.0
 SERVERS = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "/opt/homebrew/sbin/rabbitmq-server", "rabbitmq-server")
 
@@ -92,14 +94,6 @@ class RabbitMQNode:
 def find_server() -> str | None:
     """The path of an installed rabbitmq-server."""
     return next((found for server in SERVERS if (found := shutil.which(server))), None)
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def speaks_amqp(host: str, port: int) -> bool:

@@ -134,6 +134,21 @@ async def test_publish_on_a_loop_with_publishers_of_its_own_uses_those(home: Pub
     assert recording(home).published == []
 
 
+async def test_publishers_of_a_loop_that_is_not_home_are_used_on_no_other_loop(home: Publishers) -> None:
+    async def elsewhere() -> RecordingPublisher:
+        own = publishers()
+        install(own)
+        try:
+            await asyncio.to_thread(asyncio.run, publish("a", MESSAGE))
+        finally:
+            uninstall(own)
+        return recording(own)
+
+    publisher = await asyncio.to_thread(asyncio.run, elsewhere())
+    assert publisher.published == []
+    assert recording(home).loops == [home.loop]
+
+
 async def test_publish_on_any_other_loop_uses_those_of_the_home_loop(home: Publishers) -> None:
     assert await asyncio.to_thread(asyncio.run, publish("a", MESSAGE, message_id="mine")) == "mine"
     assert recording(home).loops == [home.loop]

@@ -209,9 +209,9 @@ def test_the_certificate_of_the_broker_is_always_verified(context: dict[str, Any
         (["broker_url: [h, amqp://h]", "ssl: true"], "ssl is true, but a broker_url begins with amqp://"),
         (["broker_url: h", "ssl_context: {}"], "ssl_context is given, but the connection is not TLS"),
         (["broker_url: [h, amqps://h]", "ssl_context: {}"], "ssl_context is given, but the connection is not TLS"),
-        (["ssl: true", "ssl_context: {cafile: /nowhere.pem}"], "key 'ssl_context.cafile': no such file"),
-        (["ssl: true", "ssl_context: {certfile: /nowhere.pem}"], "key 'ssl_context.certfile': no such file"),
-        (["ssl: true", "ssl_context: {keyfile: /}"], "key 'ssl_context.keyfile': no such file"),
+        (["ssl: true", "ssl_context: {cafile: /nowhere.pem}"], "key 'ssl_context.cafile': there is no such file"),
+        (["ssl: true", "ssl_context: {certfile: /nowhere.pem}"], "key 'ssl_context.certfile': there is no such file"),
+        (["ssl: true", "ssl_context: {keyfile: /}"], "key 'ssl_context.keyfile': there is no such file"),
         (
             ["ssl: true", "ssl_context: {cafil: /nowhere.pem}"],
             "key 'ssl_context.cafil': unknown key; did you mean 'cafile'?",

@@ -13,7 +13,8 @@ def find_provider(kind: str, where: str = "queues.yaml") -> Provider:
     """The provider of that name. Raises ConfigError, which begins with `where`, if this project has none."""
     known = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
     if kind not in known:
-        raise ConfigError(f"{where}: key 'type': no provider {kind!r}; this project has: {', '.join(known)}")
+        what = f"no provider {kind!r}" if kind.isidentifier() else "not the name of a provider"
+        raise ConfigError(f"{where}: key 'type': {what}; this project has: {', '.join(known)}")
     module = importlib.import_module(f"{__name__}.{kind}")
     provider = module.provider
     assert isinstance(provider, Provider)

@@ -30,6 +30,16 @@ class MemoryBroker:
         self._queues: dict[str, _Queue] = {}
         self._order = itertools.count()
 
+    def declare(self, name: str) -> None:
+        """Make a queue, unless it is there."""
+        with self._lock:
+            self._queues.setdefault(name, _Queue())
+
+    def is_declared(self, name: str) -> bool:
+        """True if somebody publishes to the queue or consumes it."""
+        with self._lock:
+            return name in self._queues
+
     def put(self, name: str, message: Message, delay: float = 0.0) -> None:
         """Add to the tail, or after `delay` seconds."""
         with self._lock:
@@ -54,7 +64,9 @@ class MemoryBroker:
     def take(self, name: str) -> tuple[Message, bool] | None:
         """The message at the head, and whether it was taken before. None if none is due."""
         with self._lock:
-            queue = self._queues.setdefault(name, _Queue())
+            queue = self._queues.get(name)
+            if queue is None:
+                return None
             now = time.monotonic()
             while queue.later and queue.later[0][0] <= now:
                 queue.ready.append((heapq.heappop(queue.later)[2], False))
@@ -63,7 +75,9 @@ class MemoryBroker:
     def next_due(self, name: str) -> float | None:
         """Seconds until a delayed message is due, if there is one."""
         with self._lock:
-            queue = self._queues.setdefault(name, _Queue())
+            queue = self._queues.get(name)
+            if queue is None:
+                return None
             return max(0.0, queue.later[0][0] - time.monotonic()) if queue.later else None
 
     def depth(self, name: str) -> int:

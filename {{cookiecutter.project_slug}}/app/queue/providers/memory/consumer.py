@@ -21,6 +21,7 @@ class MemoryConsumer(QueueConsumer):
         self._in_hand: set[Token] = set()
         self._polling: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
+        self._changing = asyncio.Lock()
         self._unwatch: Callable[[], None] | None = None
         self._closed = asyncio.Event()
 
@@ -28,8 +29,9 @@ class MemoryConsumer(QueueConsumer):
         if self._unwatch is None:
             loop = asyncio.get_running_loop()
             self._closed = asyncio.Event()
+            broker.declare(self.queue_name)
             self._unwatch = broker.watch(self.queue_name, lambda: _wake_on(loop, self._wake))
-            await self.start_intake()
+            await self.start_intake(self.config.prefetch)
 
     async def lost(self) -> str:
         await self._closed.wait()
@@ -44,11 +46,16 @@ class MemoryConsumer(QueueConsumer):
             token.put_back()
         self._closed.set()
 
-    async def start_intake(self) -> None:
-        if self._polling is None:
-            self._polling = asyncio.create_task(self._poll())
+    async def start_intake(self, limit: int) -> None:
+        async with self._changing:
+            await self._cancel()
+            self._polling = asyncio.create_task(self._poll(limit))
 
     async def stop_intake(self) -> None:
+        async with self._changing:
+            await self._cancel()
+
+    async def _cancel(self) -> None:
         polling, self._polling = self._polling, None
         if polling is not None:
             polling.cancel()
@@ -58,17 +65,17 @@ class MemoryConsumer(QueueConsumer):
     def registered(self) -> bool:
         return self._polling is not None and not self._polling.done()
 
-    async def _poll(self) -> None:
+    async def _poll(self, limit: int) -> None:
         assert self.on_delivery is not None
         loop = asyncio.get_running_loop()
         while True:
             self._wake.clear()
-            while len(self._in_hand) < self.config.prefetch and (taken := broker.take(self.queue_name)) is not None:
+            while len(self._in_hand) < limit and (taken := broker.take(self.queue_name)) is not None:
                 message, redelivered = taken
                 token = Token(self.queue_name, message, self._in_hand, self._wake)
-                delivery = Delivery(self.queue_name, message, redelivered, token)
+                delivery = Delivery(self.queue_name, message, redelivered, token, message.message_id)
                 loop.create_task(self.on_delivery(delivery))  # noqa: RUF006 - the worker keeps hold of it
-            full = len(self._in_hand) >= self.config.prefetch
+            full = len(self._in_hand) >= limit
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if full else broker.next_due(self.queue_name)):
                     await self._wake.wait()

@@ -24,7 +24,7 @@ class MemoryDeadLetterQueueHandler(DeadLetterQueueHandler):
         if taken is None:
             return None
         token = Token(dlq_name(self.queue_name), taken[0], self._in_hand)
-        return Delivery(self.queue_name, taken[0], redelivered=False, token=token)
+        return Delivery(self.queue_name, taken[0], token=token, identity=taken[0].message_id)
 
     async def close(self) -> None:
         for token in list(self._in_hand):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from app.queue.errors import UnroutableError
 from app.queue.interfaces import Message, PublisherState
 from app.queue.providers.memory.broker import broker
 from app.queue.publisher import GuardedPublisher
@@ -13,7 +14,7 @@ class MemoryPublisher(GuardedPublisher):
     """Always ready."""
 
     async def open(self) -> None:
-        """Nothing to open."""
+        broker.declare(self.queue_name)
 
     async def lost(self) -> str:
         await asyncio.Event().wait()
@@ -27,4 +28,6 @@ class MemoryPublisher(GuardedPublisher):
         return "ready"
 
     async def send(self, queue: str, message: Message) -> None:
+        if not broker.is_declared(queue):
+            raise UnroutableError(f"there is no queue {queue!r}; the message went nowhere")
         broker.put(queue, message)

@@ -24,11 +24,17 @@ class SSLContextConfig(Section):
     check_hostname: bool = True
     """False: the broker's certificate may be for another name. It must be valid all the same."""
 
+    @model_validator(mode="after")
+    def _key_with_certificate(self) -> SSLContextConfig:
+        if self.keyfile is not None and self.certfile is None:
+            raise ValueError("keyfile is given without certfile")
+        return self
+
     @field_validator("cafile", "certfile", "keyfile")
     @classmethod
     def _there(cls, path: Path | None) -> Path | None:
         if path is not None and not path.is_file():
-            raise ValueError(f"no such file: {path}")
+            raise ValueError("there is no such file")
         return path
 
 
@@ -117,7 +123,8 @@ def _check_url(url: str) -> None:
         raise ValueError("a broker_url has no options behind a '?'; use the keys heartbeat, ssl_context and so on")
     try:
         parts = urlsplit(f"//{authority}")
-        good = bool(parts.hostname) and (parts.port is None or parts.port > 0) and not set(" \t\r\n") & set(authority)
+        good = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        good = good and not set(" \t\r\n#") & set(url.strip()) and "@" not in path
     except ValueError:
         good = False
     if not good:

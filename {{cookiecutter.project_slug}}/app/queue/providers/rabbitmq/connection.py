@@ -6,7 +6,8 @@ import asyncio
 import logging
 import random
 import time
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from enum import StrEnum
 from typing import ClassVar
 from weakref import WeakKeyDictionary
@@ -98,9 +99,8 @@ class RabbitMQConnectionManager:
             asked_at = time.monotonic()
             try:
                 with translated("health check"):
-                    async with asyncio.timeout(PROBE_TIMEOUT):
-                        channel = await connection.channel(publisher_confirms=False)
-                        await channel.close()
+                    async with asyncio.timeout(PROBE_TIMEOUT), scratch_channel(connection):
+                        pass
             except BrokerUnavailableError as error:
                 if time.monotonic() - asked_at > PROBE_TIMEOUT + 1.0:
                     continue  # a handler blocked this loop meanwhile, so it was not the broker that was silent
@@ -125,6 +125,26 @@ class RabbitMQConnectionManager:
                 errors.append(connection_error(error, url))
         # Of several nodes' answers, a refusal says more than a silence.
         raise min(errors, key=lambda error: isinstance(error, BrokerUnavailableError))
+
+
+@asynccontextmanager
+async def scratch_channel(connection: aio_pika.abc.AbstractConnection) -> AsyncIterator[aiormq.abc.AbstractChannel]:
+    """A channel for a question or two.
+
+    aiormq's own: aio-pika's channels leave two callbacks behind on their connection, each time (aio-pika 10.2).
+    """
+    channel = await underlay(connection).channel(publisher_confirms=False)
+    try:
+        yield channel
+    finally:
+        await channel.close()
+
+
+def underlay(connection: aio_pika.abc.AbstractConnection) -> aiormq.abc.AbstractConnection:
+    """aiormq's connection under aio-pika's. Raises BrokerUnavailableError if it is closing or closed."""
+    if connection.transport is None:
+        raise BrokerUnavailableError("not connected to the broker")
+    return connection.transport.connection
 
 
 def is_open(connection: aio_pika.abc.AbstractConnection) -> bool:

@@ -31,17 +31,16 @@ class AsyncRabbitMQConsumer(QueueConsumer):
         super().__init__(queue_name, config, dispatcher)
         self._channel = Channel(config, Purpose.CONSUME)
         self._consumer_tag: str | None = None
+        self._changing = asyncio.Lock()
 
     async def open(self) -> None:
+        self._consumer_tag = None
         await self._channel.open()
         try:
             specs = list(queue_specs(self.config))
             await ensure(self._channel.connection, specs, declare=self.config.declare)
-            underlay = self._channel.underlay
-            underlay.on_consumer_cancel_callbacks.add(self._on_cancelled)
-            with translated(f"queue {self.queue_name!r}"):
-                await underlay.basic_qos(prefetch_count=self.config.prefetch, timeout=REQUEST_TIMEOUT)
-            await self.start_intake()
+            self._channel.underlay.on_consumer_cancel_callbacks.add(self._on_cancelled)
+            await self.start_intake(self.config.prefetch)
         except BaseException:
             await self.close()
             raise
@@ -53,16 +52,21 @@ class AsyncRabbitMQConsumer(QueueConsumer):
         self._consumer_tag = None
         await self._channel.close()
 
-    async def start_intake(self) -> None:
-        if self._consumer_tag is not None:
-            return
-        with translated(f"consuming {self.queue_name!r}"):
-            answer = await self._channel.underlay.basic_consume(
-                self.queue_name, self._on_message, timeout=REQUEST_TIMEOUT
-            )
-        self._consumer_tag = answer.consumer_tag
+    async def start_intake(self, limit: int) -> None:
+        async with self._changing:
+            await self._cancel()
+            underlay = self._channel.underlay
+            with translated(f"consuming {self.queue_name!r}"):
+                # A limit counts for consumers that begin after it was set.
+                await underlay.basic_qos(prefetch_count=limit, timeout=REQUEST_TIMEOUT)
+                answer = await underlay.basic_consume(self.queue_name, self._on_message, timeout=REQUEST_TIMEOUT)
+            self._consumer_tag = answer.consumer_tag
 
     async def stop_intake(self) -> None:
+        async with self._changing:
+            await self._cancel()
+
+    async def _cancel(self) -> None:
         tag, self._consumer_tag = self._consumer_tag, None
         if tag is not None:
             with translated(f"cancelling the consumer of {self.queue_name!r}"):
@@ -75,7 +79,8 @@ class AsyncRabbitMQConsumer(QueueConsumer):
     async def _on_message(self, received: aiormq.abc.DeliveredMessage) -> None:
         if self.on_delivery is None:
             raise BrokerUnavailableError("nothing was set to take deliveries")
-        delivery = to_delivery(self.queue_name, received, redelivered=bool(received.redelivered))
+        redelivered = bool(received.redelivered)
+        delivery = to_delivery(self.queue_name, self._channel, received, redelivered=redelivered)
         # A task of our own, because aiormq cancels this one when the channel closes. The worker keeps hold of it.
         asyncio.get_running_loop().create_task(self.on_delivery(delivery))
 

@@ -42,7 +42,7 @@ class RabbitMQDeadLetterQueueHandler(DeadLetterQueueHandler):
             received = await self._channel.underlay.basic_get(dlq_name(self.queue_name), timeout=REQUEST_TIMEOUT)
         if isinstance(received.delivery, spec.Basic.GetEmpty):
             return None
-        return to_delivery(self.queue_name, received, redelivered=False)
+        return to_delivery(self.queue_name, self._channel, received, redelivered=False)
 
     async def close(self) -> None:
         await self._channel.close()

@@ -45,6 +45,11 @@ def translated(what: str) -> Iterator[None]:
         raise BrokerRefusedError(f"{what}: {reply(error)}") from error
     except CONNECTION_ERRORS as error:
         raise BrokerUnavailableError(f"{what}: {reply(error)}") from error
+    except Exception as error:
+        if type(error) is not Exception:
+            raise
+        # aiormq ends what waits on a channel that is closed with a bare Exception().
+        raise BrokerUnavailableError(f"{what}: the channel was closed") from error
 
 
 def connection_error(error: Exception, url: URL) -> BrokerError:
@@ -79,7 +84,7 @@ def vhost(url: URL) -> str:
 
 def reply(error: BaseException) -> str:
     """The broker's own words, if it had any."""
-    text = getattr(error, "reason", None)
-    if not isinstance(text, str) or not text or "%" in text:
-        text = ", ".join(str(part) for part in error.args if part is not None and part != "")
-    return text or type(error).__name__
+    if isinstance(error.__cause__, OSError):
+        return str(error.__cause__)
+    text = ", ".join(str(part) for part in error.args if part is not None and part != "")
+    return text or str(getattr(error, "reason", "")) or type(error).__name__

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-import aiormq.abc
-
 from app.queue.errors import AckLostError, BrokerError, PublishError, UnroutableError
 from app.queue.interfaces import Delivery, Message, Place, QueueProcessor
 from app.queue.names import dlq_name, parked_name, retry_name
 from app.queue.providers.rabbitmq.channel import PublishChannel
+from app.queue.providers.rabbitmq.delivery import Token
 from app.queue.providers.rabbitmq.errors import translated
 from app.queue.providers.rabbitmq.topology import ensure, queue_specs
 
@@ -31,9 +30,11 @@ class RabbitMQMessageHandler(QueueProcessor):
         self._channel = PublishChannel(config)
 
     async def ack(self, delivery: Delivery) -> None:
-        token: aiormq.abc.DeliveredMessage = delivery.token
+        token: Token = delivery.token
         with translated("ack"):
-            await token.channel.basic_ack(token.delivery_tag or 0, wait=False)
+            # Bounded: on a connection that is being closed, nobody takes frames any more.
+            async with asyncio.timeout(self.config.publish_timeout):
+                await token.ack()
 
     async def hand_over(self, delivery: Delivery, message: Message, place: Place, delay: float = 0.0) -> None:
         target = self._name(place, delay)

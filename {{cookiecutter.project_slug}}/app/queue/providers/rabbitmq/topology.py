@@ -6,6 +6,7 @@ queue depend on `queue_type` alone, and a delay, which a user may tune, is part 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,10 +18,12 @@ import aiormq.exceptions
 from app.queue.errors import BrokerRefusedError
 from app.queue.names import dlq_name, parked_name, retry_name
 from app.queue.providers.rabbitmq.config import RabbitMQQueueConfig
+from app.queue.providers.rabbitmq.connection import scratch_channel
 from app.queue.providers.rabbitmq.errors import reply, translated
 
 logger = logging.getLogger(__name__)
 
+DECLARE_TIMEOUT = 30.0
 DELIVERY_LIMIT = 1_000_000
 """Far beyond reach: RabbitMQ 4 drops a message after 20 deliveries by default, and a closed channel counts as one.
 
@@ -81,13 +84,12 @@ async def ensure(connection: aio_pika.abc.AbstractConnection, specs: list[QueueS
 async def _ensure_one(connection: aio_pika.abc.AbstractConnection, spec: QueueSpec, *, declare: bool) -> bool:
     """False if the queue isn't there and must not be made. Each try has a channel of its own: a refusal closes it."""
     with translated(f"queue {spec.name!r}"):
-        async with connection.channel(publisher_confirms=False) as channel:
-            underlay = await channel.get_underlay_channel()
+        async with asyncio.timeout(DECLARE_TIMEOUT), scratch_channel(connection) as channel:
             try:
                 if declare:
-                    await underlay.queue_declare(spec.name, durable=True, arguments=spec.arguments)
+                    await channel.queue_declare(spec.name, durable=True, arguments=spec.arguments)
                 else:
-                    await underlay.queue_declare(spec.name, passive=True)
+                    await channel.queue_declare(spec.name, passive=True)
             except aiormq.exceptions.ChannelNotFoundEntity:
                 return False
             except aiormq.exceptions.ChannelPreconditionFailed as error:
