@@ -91,3 +91,8 @@ def check(project: Project) -> None:
     project.run("ruff", "format", "--no-cache", "--check", ".")
     project.run("mypy", "--cache-dir", "/dev/null")
     project.run("lint-imports", "--no-cache")
+    project.run("hadolint", "Dockerfile")
+    project.run("zizmor", "--offline", "--quiet", ".")
+    project.run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml")
+    project.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", ".github/workflows/ci.yml")
+    project.run("check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml")

@@ -26,6 +26,10 @@ class BrokerRefusedError(BrokerError):
     """
 
 
+class DeliveryLostError(BrokerUnavailableError):
+    """The delivery's link is gone, so it can't be settled any more. The broker will deliver it once more."""
+
+
 class AckLostError(BrokerUnavailableError):
     """A message is safe in its new place, but the link broke before it was acked in the old one.
 

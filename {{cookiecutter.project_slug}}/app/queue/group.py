@@ -14,6 +14,7 @@ from app.queue.errors import BrokerError
 from app.queue.interfaces import QueueHealthCheck
 from app.queue.publishing import Publishers
 from app.queue.supervisor import Supervisor
+from app.queue.suspects import Suspects
 from app.queue.worker import QueueWorker
 
 logger = logging.getLogger(__name__)
@@ -29,11 +30,13 @@ class Parts:
     def __init__(
         self,
         worker: Callable[[QueueConfig], QueueWorker],
+        suspects: Callable[[QueueWorker], Suspects],
         passes: Callable[[QueueConfig], DeadLetterPasses],
         health_check: Callable[[QueueConfig], QueueHealthCheck],
         publishers: Callable[[], Publishers],
     ) -> None:
         self.worker = worker
+        self.suspects = suspects
         self.passes = passes
         self.health_check = health_check
         self.publishers = publishers
@@ -55,8 +58,11 @@ class ConsumerGroup:
         """Consume until `stop` is set; then drain, and close in bounded time."""
         publishers = self._parts.publishers()
         publishing.install(publishers)
-        background = [asyncio.create_task(self._consume(queue)) for queue in self.queues]
+        background: list[asyncio.Task[None]] = []
         for queue in self.queues:
+            worker = self.workers[queue.name] = self._parts.worker(queue)
+            background.append(asyncio.create_task(self._consume(worker)))
+            background.append(asyncio.create_task(self._parts.suspects(worker).run()))
             background.append(asyncio.create_task(probe_forever(self._parts.health_check(queue))))
             if queue.enable_dlq and queue.dlq.retry_interval:
                 background.append(asyncio.create_task(self._parts.passes(queue).run()))
@@ -72,10 +78,10 @@ class ConsumerGroup:
                 async with asyncio.timeout(CLOSE_TIMEOUT):
                     await publishers.close()
 
-    async def _consume(self, queue: QueueConfig) -> None:
+    async def _consume(self, worker: QueueWorker) -> None:
         """Enter the handler's context, if it has one, and consume until cancelled; then leave it, in the same task."""
-        worker = self.workers[queue.name] = self._parts.worker(queue)
-        supervisor = self.supervisors[queue.name] = Supervisor(worker, f"consumer of {queue.name!r}")
+        name = worker.queue_name
+        supervisor = self.supervisors[name] = Supervisor(worker, f"consumer of {name!r}")
         handler = worker.handler
         try:
             async with AsyncExitStack() as stack:
@@ -86,7 +92,7 @@ class ConsumerGroup:
                 if (task := asyncio.current_task()) is not None:
                     task.uncancel()  # the handler leaves in peace, not by an error
         except Exception:
-            logger.exception("%s: the handler's __aexit__ failed", queue.name)
+            logger.exception("%s: the handler's __aexit__ failed", name)
 
 
 async def probe_forever(check: QueueHealthCheck) -> None:

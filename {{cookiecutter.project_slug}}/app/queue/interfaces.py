@@ -73,6 +73,8 @@ class Place(StrEnum):
     """Waits for a given time, then returns to the tail of the queue."""
     DLQ = "dlq"
     """`dlq_<queue>`, from where it is sent back now and then."""
+    SUSPECTS = "suspects"
+    """Where a message that was in hand when a consumer vanished waits to be run by itself."""
     PARKED = "parked"
     """`parked_<queue>`, where it stays until a person looks at it."""
 
@@ -111,8 +113,8 @@ class QueueConsumer(Link):
         """Receive nothing more, until `start_intake()` or `open()`. Deliveries in hand can still be settled."""
 
     @abstractmethod
-    async def start_intake(self, limit: int) -> None:
-        """Receive (again), with at most `limit` new deliveries in hand."""
+    async def start_intake(self) -> None:
+        """Receive again."""
 
     @property
     @abstractmethod
@@ -131,7 +133,7 @@ class QueueProcessor(ABC):
     """Settles the deliveries of one queue. What is to be done with one is the core's decision.
 
     Either call returns when the broker has the new state safely, and raises BrokerError otherwise: the delivery
-    then remains unsettled. A delivery whose link is lost can't be settled any more; it will come again.
+    then remains unsettled. One whose link is lost can't be settled any more (DeliveryLostError); it will come again.
     Connects on first use, and again after a loss.
     """
 
@@ -182,18 +184,19 @@ class QueuePublisher(Link):
 
 
 class DeadLetterQueueHandler(ABC):
-    """Reads the dead-letter queue of one queue. What it takes is settled with the queue's QueueProcessor.
+    """Reads the dead-letter queue of one queue, or another of its places, one message at a time.
 
-    Connects on first use; `close()` after each pass.
+    What it takes is settled with the queue's QueueProcessor. Connects on first use, and again after a loss.
     """
 
-    def __init__(self, queue_name: str, config: QueueConfig) -> None:
+    def __init__(self, queue_name: str, config: QueueConfig, place: Place = Place.DLQ) -> None:
         self.queue_name = queue_name
         self.config = config
+        self.place = place
 
     @abstractmethod
     async def depth(self) -> int:
-        """How many messages lie in the dead-letter queue. Raises BrokerError."""
+        """How many messages lie there. Raises BrokerError."""
 
     @abstractmethod
     async def take(self) -> Delivery | None:
@@ -201,7 +204,7 @@ class DeadLetterQueueHandler(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """As for a Link. What was taken and not settled returns to the dead-letter queue."""
+        """As for a Link. What was taken and not settled returns to its place."""
 
 
 class QueueHealthCheck(ABC):
@@ -227,5 +230,5 @@ class Provider:
     consumer: Callable[[str, Any, MessageProcessor], QueueConsumer]
     processor: Callable[[str, Any], QueueProcessor]
     publisher: Callable[[str, Any, tuple[PublishMiddleware, ...]], QueuePublisher]
-    dead_letters: Callable[[str, Any], DeadLetterQueueHandler]
+    dead_letters: Callable[[str, Any, Place], DeadLetterQueueHandler]
     health_check: Callable[[str, Any], QueueHealthCheck]

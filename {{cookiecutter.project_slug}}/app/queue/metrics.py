@@ -13,7 +13,7 @@ FAILED = Counter("queue_messages_failed", "Deliveries whose handler raised, or t
 RETRIED = Counter("queue_messages_retried", "Failed deliveries that will be tried again.", ["queue"])
 DEAD_LETTERED = Counter("queue_messages_dead_lettered", "Messages sent to the DLQ.", ["queue", "reason"])
 DROPPED = Counter("queue_messages_dropped", "Exhausted messages of queues that have no DLQ.", ["queue", "reason"])
-RETURNED = Counter("queue_messages_returned", "Messages that a dead consumer had in hand, put back.", ["queue"])
+SUSPECTED = Counter("queue_messages_suspected", "Messages that were in hand when a consumer vanished.", ["queue"])
 PUBLISHED = Counter("queue_messages_published", "Messages that the broker has confirmed.", ["queue"])
 PUBLISH_FAILED = Counter("queue_messages_publish_failed", "Publishes that ended in an error.", ["queue"])
 
@@ -25,8 +25,8 @@ async def count_handling(delivery: Delivery, call_next: HandleNext) -> Outcome:
     if outcome.action is Action.ACK:
         HANDLED.labels(queue).inc()
         return outcome
-    if outcome.action is Action.RETURN:
-        RETURNED.labels(queue).inc()
+    if outcome.action is Action.SUSPECT:
+        SUSPECTED.labels(queue).inc()
         return outcome
     if outcome.error is not None:
         FAILED.labels(queue).inc()

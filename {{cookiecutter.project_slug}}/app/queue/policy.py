@@ -40,7 +40,7 @@ class InvalidMessageError(Exception):
 
 
 class Action(StrEnum):
-    """How a delivery is settled. RETRY, DEAD_LETTER and RETURN hand it over to another place, then ack it."""
+    """How a delivery is settled. All but ACK and DROP hand it over to another place, and then ack it."""
 
     ACK = "ack"
     RETRY = "retry"
@@ -48,7 +48,9 @@ class Action(StrEnum):
     DROP = "drop"
     """Exhausted, and the queue has no dead-letter queue: logged whole, then acked."""
     RETURN = "return"
-    """To the tail of its queue, with another history."""
+    """To the tail of its queue, as it came: it has not been run."""
+    SUSPECT = "suspect"
+    """To the suspects: whoever had it in hand may have died of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +93,12 @@ def decide(error: BaseException, past: History, config: QueueConfig, *, probe: b
 def decide_redelivered(past: History, config: QueueConfig) -> Outcome:
     """The outcome of a delivery that an unknown consumer had in hand and never settled: that consumer may be dead.
 
-    It is not run but sent to the tail, so that the count is in the broker before the message can do harm again.
+    It is not run but put among the suspects, so that the count is in the broker before it can do harm again.
     """
     past = replace(past, crashes=past.crashes + 1)
     if past.crashes >= MAX_CRASHES:
         return _give_up(Reason.CRASHED, None, past, config)
-    return Outcome(Action.RETURN, past)
+    return Outcome(Action.SUSPECT, past)
 
 
 def _give_up(reason: Reason, error: BaseException | None, past: History, config: QueueConfig) -> Outcome:

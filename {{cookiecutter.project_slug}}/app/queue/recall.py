@@ -1,14 +1,20 @@
-"""Remembers the deliveries that were in hand when a link broke, because the broker will deliver them once more."""
+"""Remembers what was in hand when a link broke, because the broker will deliver it once more."""
 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import deque
 from collections.abc import Mapping
 
 from app.queue.interfaces import Delivery
-from app.queue.policy import Outcome
+from app.queue.policy import DONE, Outcome
 
-Task = asyncio.Task[Outcome | None]
+Result = asyncio.Future[Outcome | None]
+"""What became of a delivery: the outcome that is still to be settled, or None if it has not been run."""
+
+EXPECT_FOR = 120.0
+"""Seconds after a loss in which the broker delivers again what was on its way to us."""
 
 
 class Recall:
@@ -18,26 +24,55 @@ class Recall:
     """
 
     def __init__(self, prefetch: int) -> None:
-        self._limit = 4 * prefetch
-        self._tasks: list[tuple[tuple[str, bytes], Task]] = []
+        self._prefetch = prefetch
+        self._known: list[tuple[tuple[str, bytes], Result]] = []
+        self._settled: deque[Delivery] = deque(maxlen=prefetch)
+        self._expected = 0
+        self._expected_until = 0.0
 
-    def remember(self, in_hand: Mapping[Delivery, Task]) -> None:
-        """These deliveries are lost to their link. A task's result is the outcome that is still to be settled."""
-        self._tasks += [(_key(delivery), task) for delivery, task in in_hand.items()]
-        del self._tasks[: -self._limit]
+    def settled(self, delivery: Delivery) -> None:
+        """The delivery is settled, as far as we know: its ack may be lost with the link all the same."""
+        if delivery.identity:  # without an id, an equal message may well be another one
+            self._settled.append(delivery)
 
-    def claim(self, delivery: Delivery) -> Task | None:
-        """A task that had the same message in hand, if there was one in this process. Forgets it."""
+    def unsettled(self, delivery: Delivery, result: Result) -> None:
+        """The delivery can't be settled any more; `result` is what is known of it."""
+        self._known.append((_key(delivery), result))
+        del self._known[: -4 * self._prefetch]
+
+    def lost(self, in_hand: Mapping[Delivery, Result]) -> None:
+        """The link is lost, with these deliveries in hand, and with others that were on their way to us."""
+        for delivery in self._settled:
+            done: Result = asyncio.get_running_loop().create_future()
+            done.set_result(DONE)
+            self.unsettled(delivery, done)
+        self._settled.clear()
+        for delivery, result in in_hand.items():
+            self.unsettled(delivery, result)
+        self.expect(self._prefetch - len(in_hand))
+
+    def expect(self, count: int) -> None:
+        """So many messages, of which we know nothing, may come redelivered because we stopped taking them."""
+        self._expected = max(0, count)
+        self._expected_until = time.monotonic() + EXPECT_FOR
+
+    def claim(self, delivery: Delivery) -> Result | None:
+        """What is known of a redelivered message, or None if another process had it. Forgets it."""
         key = _key(delivery)
-        for number, (known, task) in enumerate(self._tasks):
+        for number, (known, result) in enumerate(self._known):
             if known == key:
-                del self._tasks[number]
-                return task
+                del self._known[number]
+                return result
+        if self._expected and time.monotonic() < self._expected_until:
+            self._expected -= 1
+            not_run: Result = asyncio.get_running_loop().create_future()
+            not_run.set_result(None)
+            return not_run
         return None
 
-    def running(self) -> set[Task]:
-        """Tasks that are still at it, without a link."""
-        return {task for _, task in self._tasks if not task.done()}
+    def running(self) -> set[Result]:
+        """What is still at it, without a link."""
+        return {result for _, result in self._known if not result.done()}
 
 
 def _key(delivery: Delivery) -> tuple[str, bytes]:

@@ -79,7 +79,7 @@ class QueueService:
         """Drain and close everything, in bounded time. Ends the process if a thread won't end and a signal asked."""
         self.draining = True
         self._restore_signals()
-        ended = await self._threads.stop(self.config.drain.timeout + 3 * CLOSE_TIMEOUT)
+        ended = await self._threads.stop(self.config.drain.timeout, self.config.drain.timeout + 3 * CLOSE_TIMEOUT)
         assert self._publishers is not None
         publishing.uninstall(self._publishers)
         for task in self._tasks:
@@ -137,11 +137,11 @@ class QueueService:
         trouble = self._threads.trouble(group.name)
         if trouble is not None or worker is None or supervisor is None:
             return "down", trouble or "not started yet"
-        if supervisor.detail is not None or not (worker.consumer.registered or worker.running_alone):
+        if supervisor.detail is not None or not (worker.consumer.registered or worker.quiet_now):
             return "down", supervisor.detail or "the broker does not have the consumer"
         if worker.pause.active:
             return "paused", "many different messages failed in a row; one is tried now and then"
-        return "running", "a message that may have killed a process runs alone" if worker.running_alone else None
+        return "running", "a message that may have killed a process runs alone" if worker.quiet_now else None
 
     def _publisher_status(self, name: str) -> tuple[PublisherStatus, str | None]:
         supervisor = self._publisher_supervisors.get(name)

@@ -17,13 +17,21 @@ from app.queue.environment import role
 from app.queue.errors import ConfigError
 from app.queue.group import Parts
 from app.queue.handlers.register_handlers import register_handlers
-from app.queue.interfaces import DeadLetterQueueHandler, QueueConsumer, QueueHealthCheck, QueueProcessor, QueuePublisher
+from app.queue.interfaces import (
+    DeadLetterQueueHandler,
+    Place,
+    QueueConsumer,
+    QueueHealthCheck,
+    QueueProcessor,
+    QueuePublisher,
+)
 from app.queue.metrics import count_handling
 from app.queue.middleware import HandleMiddleware, PublishMiddleware
 from app.queue.processor import MessageProcessor
 from app.queue.providers import find_provider
 from app.queue.publishing import Publishers
 from app.queue.service import QueueService
+from app.queue.suspects import Suspects
 from app.queue.worker import QueueWorker
 
 logger = logging.getLogger(__name__)
@@ -53,9 +61,9 @@ def get_processor(config: QueueConfig) -> QueueProcessor:
     return find_provider(config.type).processor(config.name, config)
 
 
-def get_dead_letters(config: QueueConfig) -> DeadLetterQueueHandler:
-    """The reader of a queue's dead-letter queue, not connected."""
-    return find_provider(config.type).dead_letters(config.name, config)
+def get_dead_letters(config: QueueConfig, place: Place = Place.DLQ) -> DeadLetterQueueHandler:
+    """The reader of a queue's dead-letter queue, or of another of its places, not connected."""
+    return find_provider(config.type).dead_letters(config.name, config, place)
 
 
 def get_health_check(config: QueueConfig) -> QueueHealthCheck:
@@ -78,13 +86,16 @@ def build_service(
     def passes(queue: QueueConfig) -> DeadLetterPasses:
         return DeadLetterPasses(queue, get_dead_letters(queue), get_processor(queue))
 
+    def suspects(worker: QueueWorker) -> Suspects:
+        return Suspects(worker, get_dead_letters(worker.config, Place.SUSPECTS))
+
     def publishers() -> Publishers:
         return Publishers(config, partial(get_publisher, middleware=publish_middleware))
 
     for name in dispatcher.queues():
         if config.queue(name) is None:
             logger.warning("there is a handler for queue %r, and no such queue in queues.yaml", name)
-    return QueueService(config, dispatcher, Parts(worker, passes, get_health_check, publishers), role())
+    return QueueService(config, dispatcher, Parts(worker, suspects, passes, get_health_check, publishers), role())
 
 
 def queue_lifespan(

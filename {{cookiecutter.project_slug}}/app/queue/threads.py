@@ -112,13 +112,19 @@ class ConsumerThreads:
         for thread in self._threads:
             thread.request_stop()
 
-    async def stop(self, timeout: float) -> bool:
-        """Wait for all groups to end. False if one has not after `timeout` seconds: its thread is blocked."""
+    async def stop(self, grace: float, timeout: float) -> bool:
+        """Wait for all groups to end. False if one has not after `timeout` seconds, or has been blocked for `grace`."""
         self.request_stop()
-        ended = True
-        if self._futures:
-            _, pending = await asyncio.wait([asyncio.wrap_future(future) for future in self._futures], timeout=timeout)
-            ended = not pending
+        deadline = time.monotonic() + timeout
+        waiting = {
+            asyncio.wrap_future(future): thread for thread, future in zip(self._threads, self._futures, strict=True)
+        }
+        while waiting and time.monotonic() < deadline:
+            if all(thread.blocked_for() > grace for thread in waiting.values()):
+                break  # they will not come round in time either
+            done, _ = await asyncio.wait(waiting, timeout=0.2)
+            waiting = {future: thread for future, thread in waiting.items() if future not in done}
+        ended = not waiting
         self._watching.set()
         for thread, future in zip(self._threads, self._futures, strict=True):
             if not future.done():

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 
 import tenacity
 
 from app.queue.config import QueueConfig
-from app.queue.errors import AckLostError, BrokerError
+from app.queue.errors import AckLostError, BrokerError, DeliveryLostError
 from app.queue.handling import DeliveryInfo, set_current_delivery
-from app.queue.headers import CRASHES, describe, history, with_failure, with_history
+from app.queue.headers import describe, history, with_failure, with_history
 from app.queue.interfaces import Delivery, Link, Place, QueueConsumer, QueueProcessor
 from app.queue.middleware import HandleMiddleware, around_handling
 from app.queue.pause import Pause
@@ -30,10 +30,8 @@ from app.queue.recall import Recall
 
 logger = logging.getLogger(__name__)
 
-STOP_TIMEOUT = 2.0
+STOP_TIMEOUT = 1.0
 """Seconds in which a broker must answer that it sends nothing more."""
-ROOM_TIMEOUT = 10.0
-"""Seconds that a message which has to run alone waits for the others to finish; then it comes again later."""
 
 
 class QueueWorker(Link):
@@ -55,19 +53,14 @@ class QueueWorker(Link):
         self._middleware = middleware
         self._chain = around_handling(middleware, self._attempt)
         self._slots = asyncio.Semaphore(config.concurrency)
-        self._in_hand: dict[Delivery, asyncio.Task[Outcome | None]] = {}
+        self._in_hand: dict[Delivery, asyncio.Future[Outcome | None]] = {}
         self._left_hand = asyncio.Event()
         self._recall = Recall(config.prefetch)
         self._probe: Delivery | None = None
-        self._suspect: Delivery | None = None
-        self._careful = False
-        self._draining = False
+        self._suspect_found = asyncio.Event()
+        self.draining = False
+        self.quiet_now = False
         consumer.on_delivery = self.handle
-
-    @property
-    def running_alone(self) -> bool:
-        """True while intake stands still on purpose, for a message that may have killed a process."""
-        return self._suspect is not None
 
     @property
     def handler(self) -> object | None:
@@ -75,10 +68,11 @@ class QueueWorker(Link):
         return self._dispatcher.handler(self.queue_name)
 
     async def open(self) -> None:
-        if self._draining:
+        if self.draining:
             await asyncio.Event().wait()  # for the supervisor's end: a drained worker never consumes again
         await self.consumer.open()
-        if self._draining:
+        self._suspect_found.set()
+        if self.draining:
             await self.consumer.stop_intake()
 
     async def lost(self) -> str:
@@ -87,12 +81,11 @@ class QueueWorker(Link):
         return why
 
     async def close(self) -> None:
-        await self._let_go()
-        await self._processor.close()
+        await asyncio.gather(self._let_go(), self._processor.close())
 
     async def drain(self, timeout: float) -> None:
         """Take nothing more, put back what has not begun, and let the rest finish: for `timeout` seconds at most."""
-        self._draining = True
+        self.draining = True
         self.pause.wake()
         try:
             async with asyncio.timeout(STOP_TIMEOUT):
@@ -103,7 +96,7 @@ class QueueWorker(Link):
         if pending:
             _, pending = await asyncio.wait(pending, timeout=timeout)
         for task in pending:
-            logger.error("%s: still running after %.0f s of draining: %s", self.queue_name, timeout, task.get_name())
+            logger.error("%s: still running after %g s of draining: %r", self.queue_name, timeout, task)
             task.cancel()
 
     async def handle(self, delivery: Delivery) -> Outcome | None:
@@ -114,15 +107,15 @@ class QueueWorker(Link):
         self._in_hand[delivery] = task
         try:
             outcome = None
-            if delivery.redelivered or self._careful or CRASHES in delivery.message.headers:
-                outcome = await self._with_care(delivery)
+            if delivery.redelivered:
+                outcome = await self._redelivered(delivery)
             while outcome is None:
                 if self.pause.active and not await self._probe_turn(delivery):
                     continue
                 async with self._slots:
                     if delivery not in self._in_hand:
                         return None
-                    if self._draining:
+                    if self.draining:
                         outcome = Outcome(Action.RETURN, history(delivery.message))
                     elif not self.pause.active or delivery is self._probe:
                         try:
@@ -131,7 +124,7 @@ class QueueWorker(Link):
                             outcome = self._failure(delivery, error)
             return await self._settle(delivery, outcome)
         finally:
-            await self._leave_hand(delivery)
+            self._leave_hand(delivery)
 
     async def _attempt(self, delivery: Delivery) -> Outcome:
         """Call the handler, and turn what it did into an outcome."""
@@ -169,51 +162,44 @@ class QueueWorker(Link):
             )
         return outcome
 
-    async def _with_care(self, delivery: Delivery) -> Outcome | None:
-        """The outcome of a delivery that somebody did not settle, or None if it is to be run like any other."""
-        if delivery.redelivered:
-            earlier = self._recall.claim(delivery)
-            if earlier is None:
-                return await self._decided(delivery, decide_redelivered(history(delivery.message), self.config))
-            await asyncio.wait([earlier])
-            outcome = None if earlier.cancelled() or earlier.exception() else earlier.result()
-            if outcome is not None:
-                return outcome
-        if history(delivery.message).crashes:
-            return await self._make_room(delivery)
-        if self._careful:
-            self._careful = False
-            await self._take_up_to(self.config.prefetch)
-        return None
+    @asynccontextmanager
+    async def quiet(self, timeout: float) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+        """Take nothing inside, and begin when nothing is in hand, or after `timeout` seconds. Yields what ends it."""
+        self.quiet_now = True
 
-    async def _make_room(self, delivery: Delivery) -> Outcome | None:
-        """See to it that a message which may kill the process has nothing else in hand beside it.
+        async def resume() -> None:
+            if self.quiet_now:
+                self.quiet_now = False
+                if not self.draining:
+                    await self.consumer.start_intake()
 
-        What is in hand when a process dies is suspected, so nothing innocent may be. After the first such message, one
-        at a time is taken, until one comes that is not suspected.
-        """
-        past = history(delivery.message)
-        if self._suspect is not None or self._draining:
-            return Outcome(Action.RETURN, past)
-        self._suspect = delivery
         try:
-            if not self._careful:
-                self._careful = True
-                await self.consumer.stop_intake()
-            async with asyncio.timeout(ROOM_TIMEOUT):
-                while delivery in self._in_hand and len(self._in_hand) > 1:
-                    self._left_hand.clear()
-                    await self._left_hand.wait()
-        except TimeoutError:
-            return Outcome(Action.RETRY, past, delay=self.config.retry.delays()[-1])
-        except BrokerError:
-            pass  # the link broke; the delivery is lost to us, and will come again
-        return None
-
-    async def _take_up_to(self, limit: int) -> None:
-        if not self._draining:
+            await self.consumer.stop_intake()
+            self._recall.expect(self.config.prefetch - len(self._in_hand))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    while self._in_hand and not self.draining:
+                        self._left_hand.clear()
+                        await self._left_hand.wait()
+            yield resume
+        finally:
             with suppress(BrokerError):
-                await self.consumer.start_intake(limit)
+                await resume()
+
+    async def found_suspect(self, timeout: float) -> None:
+        """Return when this worker has found a suspect, or has connected, or after `timeout` seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._suspect_found.wait()
+        self._suspect_found.clear()
+
+    async def _redelivered(self, delivery: Delivery) -> Outcome | None:
+        """The outcome of a delivery that somebody did not settle, or None if it is to be run like any other."""
+        earlier = self._recall.claim(delivery)
+        if earlier is None:
+            return await self._decided(delivery, decide_redelivered(history(delivery.message), self.config))
+        await asyncio.wait([earlier])
+        return None if earlier.cancelled() or earlier.exception() else earlier.result()
 
     async def _decided(self, delivery: Delivery, outcome: Outcome) -> Outcome:
         """An outcome without a handler call, seen by the middleware all the same."""
@@ -236,7 +222,7 @@ class QueueWorker(Link):
 
     async def _probe_turn(self, delivery: Delivery) -> bool:
         """Wait in a pause. True if it is over for this delivery: nothing pauses any more, or it is the probe."""
-        if self._draining or delivery not in self._in_hand:
+        if self.draining or delivery not in self._in_hand:
             return True
         if self.pause.begin_probe():
             self._probe = delivery
@@ -250,40 +236,44 @@ class QueueWorker(Link):
             await self.consumer.close()
             await asyncio.sleep(0)  # let a delivery that came last get into our hand
         finally:
-            self._recall.remember(self._in_hand)
+            self._recall.lost(self._in_hand)
             self._in_hand.clear()
-            self._suspect = None
-            self._careful = False
             self._left_hand.set()
             self.pause.wake()
 
-    async def _leave_hand(self, delivery: Delivery) -> None:
+    def _leave_hand(self, delivery: Delivery) -> None:
         self._in_hand.pop(delivery, None)
         self._left_hand.set()
         if delivery is self._probe:
             self._probe = None
             self.pause.end_probe()
-        if delivery is self._suspect:
-            self._suspect = None
-            if not self.consumer.registered:
-                await self._take_up_to(1)
 
     async def _settle(self, delivery: Delivery, outcome: Outcome) -> Outcome | None:
         """Settle a delivery, however long it takes. Returns what is left to be done if its link breaks before."""
+        left: Outcome | None = None
         try:
             await self._settle_once(delivery, outcome)
         except AckLostError:
-            return DONE
-        except BrokerError as error:
-            logger.warning("%s: message %s is held: %s", self.queue_name, delivery.message.message_id, error)
-        except Exception:
-            logger.exception("%s: message %s is held", self.queue_name, delivery.message.message_id)
-        else:
-            return None
+            left = DONE
+        except DeliveryLostError:
+            left = outcome
+        except Exception as error:
+            known = isinstance(error, BrokerError)
+            logger.warning(
+                "%s: message %s is held: %s", self.queue_name, delivery.message.message_id, error, exc_info=not known
+            )
+            left = await self._settle_later(delivery, outcome)
+        if left is None:
+            self._recall.settled(delivery)
+        elif delivery in self._in_hand:
+            result: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
+            result.set_result(left)
+            self._recall.unsettled(delivery, result)
+        return left
+
+    async def _settle_later(self, delivery: Delivery, outcome: Outcome) -> Outcome | None:
         again = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(
-                lambda error: not isinstance(error, AckLostError) and delivery in self._in_hand
-            ),
+            retry=tenacity.retry_if_not_exception_type((AckLostError, DeliveryLostError, asyncio.CancelledError)),
             wait=tenacity.wait_random_exponential(multiplier=0.2, max=2.0),
             reraise=True,
         )
@@ -291,7 +281,7 @@ class QueueWorker(Link):
             await again(self._settle_once, delivery, outcome)
         except AckLostError:
             return DONE
-        except Exception:  # noqa: BLE001 - said above
+        except DeliveryLostError:
             return outcome
         return None
 
@@ -305,6 +295,9 @@ class QueueWorker(Link):
                 await self._processor.hand_over(delivery, message, Place.RETRY, outcome.delay)
             case Action.RETURN:
                 await self._processor.hand_over(delivery, with_history(message, outcome.past), Place.QUEUE)
+            case Action.SUSPECT:
+                await self._processor.hand_over(delivery, with_history(message, outcome.past), Place.SUSPECTS)
+                self._suspect_found.set()
             case Action.DEAD_LETTER:
                 assert outcome.reason is not None
                 message = with_failure(

@@ -33,6 +33,7 @@ class RabbitMQNode:
             **{name: value for name, value in os.environ.items() if not name.startswith("RABBITMQ_")},
             "HOME": str(self._home),
             "ERL_EPMD_PORT": str(free_port()),
+            "ERL_EPMD_RELAXED_COMMAND_CHECK": "1",  # or its end is refused after a kill -9 of the node
             "RABBITMQ_NODENAME": self._name,
             "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",

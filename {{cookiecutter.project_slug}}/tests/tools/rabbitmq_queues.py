@@ -10,7 +10,7 @@ import pika
 import pika.exceptions
 
 from app.queue.config import RetryConfig
-from app.queue.names import dlq_name, parked_name, retry_name
+from app.queue.names import dlq_name, parked_name, retry_name, suspects_name
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def drain(url: str, queue: str) -> list[tuple[Any, bytes]]:
 
 def delete_queues(url: str, queue: str, retry: RetryConfig | None = None) -> None:
     """Delete the queue with all its places, for the delays that the tests use."""
-    names = [queue, dlq_name(queue), parked_name(queue)]
+    names = [queue, dlq_name(queue), parked_name(queue), suspects_name(queue)]
     names += [retry_name(queue, delay) for delay in {*(retry or RetryConfig()).delays(), *TEST_RETRY.delays()}]
     with channel(url) as ch:
         for name in names:

@@ -85,9 +85,9 @@ def test_a_failure_that_was_survived_ends_the_row_of_crashes_and_keeps_the_retur
 
 
 @pytest.mark.parametrize("crashes", range(MAX_CRASHES - 1))
-def test_a_message_of_a_vanished_consumer_returns_to_its_queue_with_one_crash_more(crashes: int) -> None:
+def test_a_message_of_a_vanished_consumer_is_suspected_with_one_crash_more(crashes: int) -> None:
     outcome = decide_redelivered(History(crashes=crashes, attempts=2), CONFIG)
-    assert (outcome.action, outcome.past) == (Action.RETURN, History(crashes=crashes + 1, attempts=2))
+    assert (outcome.action, outcome.past) == (Action.SUSPECT, History(crashes=crashes + 1, attempts=2))
 
 
 def test_a_message_that_was_there_at_every_crash_is_dead_lettered_as_crashed() -> None:

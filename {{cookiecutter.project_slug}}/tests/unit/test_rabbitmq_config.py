@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from app.queue.config import QueuesConfig, load_queues
 from app.queue.errors import ConfigError
-from app.queue.names import dlq_name, parked_name
+from app.queue.names import dlq_name, parked_name, suspects_name
 from app.queue.providers.rabbitmq.config import RabbitMQQueueConfig
 from app.queue.providers.rabbitmq.topology import publishing_spec, queue_specs
 
@@ -364,21 +364,22 @@ def test_queue_provider_of_the_same_type_changes_nothing(load: Load, monkeypatch
 
 def test_a_queue_has_a_dlq_a_parking_queue_and_a_wait_queue_for_every_delay() -> None:
     specs = list(queue_specs(rabbitmq(retry={"max_attempts": 4, "initial_delay": 0.5})))
-    assert [spec.name for spec in specs] == ["q", "dlq_q", "parked_q", "retry_q_500", "retry_q_1000", "retry_q_2000"]
-    assert [spec.arguments["x-message-ttl"] for spec in specs[3:]] == [500, 1000, 2000]
+    waits = ["retry_q_500", "retry_q_1000", "retry_q_2000"]
+    assert [spec.name for spec in specs] == ["q", "retry_q_crashed", "dlq_q", "parked_q", *waits]
+    assert [spec.arguments["x-message-ttl"] for spec in specs[4:]] == [500, 1000, 2000]
 
 
 def test_a_queue_without_dlq_has_neither_a_dlq_nor_a_parking_queue() -> None:
     names = [spec.name for spec in queue_specs(rabbitmq(enable_dlq=False, retry={"max_attempts": 1}))]
-    assert names == ["q", "retry_q_1000"]
+    assert names == ["q", "retry_q_crashed", "retry_q_1000"]
 
 
 @pytest.mark.parametrize("queue_type", ["quorum", "classic"])
 def test_the_arguments_of_what_keeps_messages_depend_on_the_queue_type_alone(queue_type: str) -> None:
     one = rabbitmq(queue_type=queue_type)
     other = rabbitmq(queue_type=queue_type, prefetch=1, max_message_bytes=5, retry={"max_attempts": 2}, heartbeat=99)
-    kept = {spec.name: spec.arguments for spec in queue_specs(one) if not spec.name.startswith("retry_")}
-    assert kept.keys() == {"q", dlq_name("q"), parked_name("q")}
+    kept = {spec.name: spec.arguments for spec in queue_specs(one) if spec.adaptable}
+    assert kept.keys() == {"q", dlq_name("q"), parked_name("q"), suspects_name("q")}
     assert {spec.name: spec.arguments for spec in queue_specs(other) if spec.name in kept} == kept
     assert {arguments["x-queue-type"] for arguments in kept.values()} == {queue_type}
     assert publishing_spec(one, "q").arguments == kept["q"]
@@ -386,13 +387,13 @@ def test_the_arguments_of_what_keeps_messages_depend_on_the_queue_type_alone(que
 
 def test_no_delivery_limit_can_lose_a_message_of_a_quorum_queue() -> None:
     kept = [spec for spec in queue_specs(rabbitmq()) if spec.adaptable]
-    assert len(kept) == 3
+    assert len(kept) == 4
     assert all(spec.arguments["x-delivery-limit"] >= 1_000_000 for spec in kept)
 
 
 @pytest.mark.parametrize("queue_type", ["quorum", "classic"])
 def test_a_wait_queue_hands_its_messages_back_safely_whatever_the_queue_type(queue_type: str) -> None:
-    waits = [spec for spec in queue_specs(rabbitmq(queue_type=queue_type)) if spec.name.startswith("retry_")]
+    waits = [spec for spec in queue_specs(rabbitmq(queue_type=queue_type)) if not spec.adaptable]
     assert len(waits) == 4
     for spec in waits:
         assert (

@@ -34,7 +34,7 @@ def delivery(message_id: str = "id", body: bytes = b"{}") -> Delivery:
 
 async def test_a_remembered_message_is_claimed_once(tasks: asyncio.Event) -> None:
     recall, task = Recall(1), running(tasks)
-    recall.remember({delivery(): task})
+    recall.lost({delivery(): task})
     again = Delivery("q", Message(b"{}", "id", {"new": "headers"}), redelivered=True, identity="id")
     assert recall.claim(again) is task
     assert recall.claim(again) is None
@@ -43,19 +43,49 @@ async def test_a_remembered_message_is_claimed_once(tasks: asyncio.Event) -> Non
 @pytest.mark.parametrize("other", [delivery("other"), delivery("id", b"other")])
 async def test_another_id_or_another_body_is_another_message(tasks: asyncio.Event, other: Delivery) -> None:
     recall = Recall(1)
-    recall.remember({delivery(): running(tasks)})
+    recall.lost({delivery(): running(tasks)})
     assert recall.claim(other) is None
 
 
 async def test_a_message_that_came_without_an_id_is_known_by_its_body(tasks: asyncio.Event) -> None:
     recall, task = Recall(1), running(tasks)
-    recall.remember({delivery(""): task})
+    recall.lost({delivery(""): task})
     assert recall.claim(Delivery("q", Message(b"{}", "made up anew"), redelivered=True)) is task
 
 
+async def test_what_was_settled_last_is_done_should_its_ack_be_lost_with_the_link() -> None:
+    recall = Recall(2)
+    recall.settled(delivery("a"))
+    recall.lost({})
+    assert (found := recall.claim(delivery("a"))) is not None
+    assert found.result() is DONE
+
+
+async def test_a_settled_message_without_an_id_says_nothing_of_an_equal_one() -> None:
+    recall = Recall(2)
+    recall.settled(delivery(""))
+    recall.lost({})
+    assert (found := recall.claim(delivery(""))) is not None
+    assert found.result() is None, "it is run"
+
+
+async def test_as_many_as_may_have_been_on_their_way_to_us_are_not_suspected(tasks: asyncio.Event) -> None:
+    recall = Recall(3)
+    recall.lost({delivery("in hand"): running(tasks)})
+    assert [(found := recall.claim(delivery(name))) is not None and found.result() for name in "abc"] == [
+        None,
+        None,
+        False,
+    ]
+
+
+async def test_before_any_loss_a_redelivered_message_is_anothers() -> None:
+    assert Recall(3).claim(delivery()) is None
+
+
 async def test_two_equal_messages_are_remembered_as_two(tasks: asyncio.Event) -> None:
-    recall, first, second = Recall(1), running(tasks), running(tasks)
-    recall.remember({delivery(): first, delivery(): second})
+    recall, first, second = Recall(2), running(tasks), running(tasks)
+    recall.lost({delivery(): first, delivery(): second})
     assert {recall.claim(delivery()), recall.claim(delivery())} == {first, second}
 
 
@@ -63,7 +93,8 @@ async def test_only_what_still_runs_is_running(tasks: asyncio.Event) -> None:
     recall, done, task = Recall(1), running(tasks), running(asyncio.Event())
     tasks.set()
     await done
-    recall.remember({delivery("done"): done, delivery("task"): task})
+    recall.unsettled(delivery("done"), done)
+    recall.unsettled(delivery("task"), task)
     assert set(recall.running()) == {task}
     assert recall.claim(delivery("done")) is done
     task.cancel()
@@ -72,6 +103,6 @@ async def test_only_what_still_runs_is_running(tasks: asyncio.Event) -> None:
 async def test_the_oldest_are_forgotten_beyond_four_times_the_prefetch(tasks: asyncio.Event) -> None:
     recall = Recall(2)
     for number in range(10):
-        recall.remember({delivery(f"{number}"): running(tasks)})
+        recall.unsettled(delivery(f"{number}"), running(tasks))
     known = [number for number in range(10) if recall.claim(delivery(f"{number}")) is not None]
     assert known == [2, 3, 4, 5, 6, 7, 8, 9]

@@ -31,7 +31,7 @@ class MemoryConsumer(QueueConsumer):
             self._closed = asyncio.Event()
             broker.declare(self.queue_name)
             self._unwatch = broker.watch(self.queue_name, lambda: _wake_on(loop, self._wake))
-            await self.start_intake(self.config.prefetch)
+            await self.start_intake()
 
     async def lost(self) -> str:
         await self._closed.wait()
@@ -46,36 +46,33 @@ class MemoryConsumer(QueueConsumer):
             token.put_back()
         self._closed.set()
 
-    async def start_intake(self, limit: int) -> None:
+    async def start_intake(self) -> None:
         async with self._changing:
-            await self._cancel()
-            self._polling = asyncio.create_task(self._poll(limit))
+            if self._polling is None:
+                self._polling = asyncio.create_task(self._poll())
 
     async def stop_intake(self) -> None:
         async with self._changing:
-            await self._cancel()
-
-    async def _cancel(self) -> None:
-        polling, self._polling = self._polling, None
-        if polling is not None:
-            polling.cancel()
-            await asyncio.wait([polling])
+            polling, self._polling = self._polling, None
+            if polling is not None:
+                polling.cancel()
+                await asyncio.wait([polling])
 
     @property
     def registered(self) -> bool:
         return self._polling is not None and not self._polling.done()
 
-    async def _poll(self, limit: int) -> None:
+    async def _poll(self) -> None:
         assert self.on_delivery is not None
         loop = asyncio.get_running_loop()
         while True:
             self._wake.clear()
-            while len(self._in_hand) < limit and (taken := broker.take(self.queue_name)) is not None:
+            while len(self._in_hand) < self.config.prefetch and (taken := broker.take(self.queue_name)) is not None:
                 message, redelivered = taken
                 token = Token(self.queue_name, message, self._in_hand, self._wake)
                 delivery = Delivery(self.queue_name, message, redelivered, token, message.message_id)
                 loop.create_task(self.on_delivery(delivery))  # noqa: RUF006 - the worker keeps hold of it
-            full = len(self._in_hand) >= limit
+            full = len(self._in_hand) >= self.config.prefetch
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if full else broker.next_due(self.queue_name)):
                     await self._wake.wait()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from app.queue.errors import BrokerUnavailableError
+from app.queue.errors import DeliveryLostError
 from app.queue.interfaces import Delivery, Message, Place, QueueProcessor
-from app.queue.names import dlq_name, parked_name
+from app.queue.names import place_name
 from app.queue.providers.memory.broker import broker
 from app.queue.providers.memory.token import Token
 
@@ -17,13 +17,7 @@ class MemoryMessageHandler(QueueProcessor):
 
     async def hand_over(self, delivery: Delivery, message: Message, place: Place, delay: float = 0.0) -> None:
         token = self._valid(delivery)
-        match place:
-            case Place.QUEUE | Place.RETRY:
-                broker.put(self.queue_name, message, delay)
-            case Place.DLQ:
-                broker.put(dlq_name(self.queue_name), message)
-            case Place.PARKED:
-                broker.put(parked_name(self.queue_name), message)
+        broker.put(place_name(self.queue_name, Place.QUEUE if place is Place.RETRY else place), message, delay)
         token.settle()
 
     async def close(self) -> None:
@@ -33,5 +27,5 @@ class MemoryMessageHandler(QueueProcessor):
     def _valid(delivery: Delivery) -> Token:
         token: Token = delivery.token
         if not token.valid:
-            raise BrokerUnavailableError("the delivery's consumer was closed; the message will be delivered again")
+            raise DeliveryLostError("the delivery's consumer was closed; the message will be delivered again")
         return token

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -25,7 +24,6 @@ from app.queue.headers import DROPPED, cut, own_headers
 from app.queue.interfaces import Message
 from app.queue.providers.rabbitmq.config import RabbitMQQueueConfig
 from app.queue.providers.rabbitmq.connection import (
-    CLOSE_TIMEOUT,
     Purpose,
     RabbitMQConnectionManager,
     is_blocked,
@@ -138,13 +136,9 @@ class Channel:
     async def _close(self) -> None:
         self.lose("closed")
         channel, self._channel, self._connection = self._channel, None, None
-        if channel is not None and not channel.is_closed:
-            with suppress(BrokerError), translated("closing"):
-                async with asyncio.timeout(CLOSE_TIMEOUT):
-                    await channel.close()
         manager, self._manager = self._manager, None
         if manager is not None:
-            await manager.release(self._purpose)
+            await manager.release(self._purpose, channel)
 
     @staticmethod
     def _on_close(end: asyncio.Future[str], closing: asyncio.Future[Any]) -> None:

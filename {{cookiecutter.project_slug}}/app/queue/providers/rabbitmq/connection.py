@@ -21,7 +21,7 @@ from app.queue.providers.rabbitmq.config import RabbitMQQueueConfig
 from app.queue.providers.rabbitmq.errors import CONNECTION_ERRORS, connection_error, translated
 
 CONNECT_TIMEOUT = 10.0
-CLOSE_TIMEOUT = 2.0
+CLOSE_TIMEOUT = 1.0
 PROBE_TIMEOUT = 5.0
 PROBE_SPACING = 4.0
 
@@ -78,8 +78,14 @@ class RabbitMQConnectionManager:
             self._users[purpose] += 1
             return connection
 
-    async def release(self, purpose: Purpose) -> None:
-        """The opposite of `acquire()`. The last one closes the connection."""
+    async def release(self, purpose: Purpose, channel: aiormq.abc.AbstractChannel | None) -> None:
+        """The opposite of `acquire()`. Closes the channel that was used, and after the last one the connection."""
+        if channel is not None and not channel.is_closed:
+            # Its answer comes behind all that was sent on it, so no ack is cut off: aiormq drops what it has not
+            # written yet when a connection is closed.
+            with suppress(BrokerError), translated("closing"):
+                async with asyncio.timeout(CLOSE_TIMEOUT):
+                    await channel.close()
         async with self._locks[purpose]:
             self._users[purpose] -= 1
             if self._users[purpose] == 0 and (connection := self._connections.pop(purpose, None)) is not None:

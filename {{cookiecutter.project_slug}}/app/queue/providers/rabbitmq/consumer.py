@@ -39,8 +39,11 @@ class AsyncRabbitMQConsumer(QueueConsumer):
         try:
             specs = list(queue_specs(self.config))
             await ensure(self._channel.connection, specs, declare=self.config.declare)
-            self._channel.underlay.on_consumer_cancel_callbacks.add(self._on_cancelled)
-            await self.start_intake(self.config.prefetch)
+            underlay = self._channel.underlay
+            underlay.on_consumer_cancel_callbacks.add(self._on_cancelled)
+            with translated(f"queue {self.queue_name!r}"):
+                await underlay.basic_qos(prefetch_count=self.config.prefetch, timeout=REQUEST_TIMEOUT)
+            await self.start_intake()
         except BaseException:
             await self.close()
             raise
@@ -52,25 +55,21 @@ class AsyncRabbitMQConsumer(QueueConsumer):
         self._consumer_tag = None
         await self._channel.close()
 
-    async def start_intake(self, limit: int) -> None:
+    async def start_intake(self) -> None:
         async with self._changing:
-            await self._cancel()
+            if self._consumer_tag is not None:
+                return
             underlay = self._channel.underlay
             with translated(f"consuming {self.queue_name!r}"):
-                # A limit counts for consumers that begin after it was set.
-                await underlay.basic_qos(prefetch_count=limit, timeout=REQUEST_TIMEOUT)
                 answer = await underlay.basic_consume(self.queue_name, self._on_message, timeout=REQUEST_TIMEOUT)
             self._consumer_tag = answer.consumer_tag
 
     async def stop_intake(self) -> None:
         async with self._changing:
-            await self._cancel()
-
-    async def _cancel(self) -> None:
-        tag, self._consumer_tag = self._consumer_tag, None
-        if tag is not None:
-            with translated(f"cancelling the consumer of {self.queue_name!r}"):
-                await self._channel.underlay.basic_cancel(tag, timeout=REQUEST_TIMEOUT)
+            tag, self._consumer_tag = self._consumer_tag, None
+            if tag is not None:
+                with translated(f"cancelling the consumer of {self.queue_name!r}"):
+                    await self._channel.underlay.basic_cancel(tag, timeout=REQUEST_TIMEOUT)
 
     @property
     def registered(self) -> bool:

@@ -1,4 +1,4 @@
-"""RabbitMQDeadLetterQueueHandler: reads `dlq_<queue>` one message at a time."""
+"""RabbitMQDeadLetterQueueHandler: reads `dlq_<queue>`, or another place, one message at a time."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from aiormq import spec
 
-from app.queue.interfaces import DeadLetterQueueHandler, Delivery
-from app.queue.names import dlq_name
+from app.queue.interfaces import DeadLetterQueueHandler, Delivery, Place
+from app.queue.names import place_name
 from app.queue.providers.rabbitmq.channel import Channel
 from app.queue.providers.rabbitmq.connection import Purpose
 from app.queue.providers.rabbitmq.delivery import to_delivery
@@ -24,25 +24,24 @@ class RabbitMQDeadLetterQueueHandler(DeadLetterQueueHandler):
 
     config: RabbitMQQueueConfig
 
-    def __init__(self, queue_name: str, config: RabbitMQQueueConfig) -> None:
-        super().__init__(queue_name, config)
+    def __init__(self, queue_name: str, config: RabbitMQQueueConfig, place: Place = Place.DLQ) -> None:
+        super().__init__(queue_name, config, place)
+        self._name = place_name(queue_name, place)
         self._channel = Channel(config, Purpose.CONSUME)
 
     async def depth(self) -> int:
         await self._channel.open()
-        with translated(f"queue {dlq_name(self.queue_name)!r}"):
-            answer = await self._channel.underlay.queue_declare(
-                dlq_name(self.queue_name), passive=True, timeout=REQUEST_TIMEOUT
-            )
+        with translated(f"queue {self._name!r}"):
+            answer = await self._channel.underlay.queue_declare(self._name, passive=True, timeout=REQUEST_TIMEOUT)
         return answer.message_count or 0
 
     async def take(self) -> Delivery | None:
         await self._channel.open()
-        with translated(f"queue {dlq_name(self.queue_name)!r}"):
-            received = await self._channel.underlay.basic_get(dlq_name(self.queue_name), timeout=REQUEST_TIMEOUT)
+        with translated(f"queue {self._name!r}"):
+            received = await self._channel.underlay.basic_get(self._name, timeout=REQUEST_TIMEOUT)
         if isinstance(received.delivery, spec.Basic.GetEmpty):
             return None
-        return to_delivery(self.queue_name, self._channel, received, redelivered=False)
+        return to_delivery(self.queue_name, self._channel, received, redelivered=bool(received.redelivered))
 
     async def close(self) -> None:
         await self._channel.close()

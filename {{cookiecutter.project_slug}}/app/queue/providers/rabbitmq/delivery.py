@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import aiormq.abc
 
-from app.queue.errors import BrokerUnavailableError
+from app.queue.errors import DeliveryLostError
 from app.queue.interfaces import Delivery, Message
 from app.queue.providers.rabbitmq.channel import Channel
 
@@ -20,10 +20,14 @@ class Token:
     underlay: aiormq.abc.AbstractChannel
     tag: int
 
+    def check(self) -> None:
+        """Raise DeliveryLostError if the channel is gone: numbers mean nothing on the next one."""
+        if not self.channel.is_open or self.channel.underlay is not self.underlay:
+            raise DeliveryLostError("the delivery's channel is gone")
+
     async def ack(self) -> None:
-        """Ack. Raises BrokerUnavailableError if the channel is gone, for numbers mean nothing on the next one."""
-        if self.channel.underlay is not self.underlay:
-            raise BrokerUnavailableError("the delivery's channel is gone")
+        """Ack. Raises DeliveryLostError."""
+        self.check()
         await self.underlay.basic_ack(self.tag, wait=False)
 
 

@@ -64,6 +64,11 @@ def connection_error(error: Exception, url: URL) -> BrokerError:
         return BrokerRefusedError(f"{where}: TLS failed: {cause}; does this port speak TLS?")
     if isinstance(error, aiormq.exceptions.ProbableAuthenticationError | aiormq.exceptions.AuthenticationError):
         return BrokerRefusedError(f"{where}: user {url.user!r} is refused; check username and password")
+    if isinstance(error, aiormq.exceptions.InvalidFrameError) and "Connection.Close" in reply(error):
+        # aiormq says only that it did not expect this answer to its Connection.Open.
+        return BrokerRefusedError(
+            f"{where}: virtual host {vhost(url)!r} is refused to user {url.user!r}: it isn't there, or not theirs"
+        )
     if isinstance(error, aiormq.exceptions.ConnectionNotAllowed):
         return BrokerRefusedError(
             f"{where}: virtual host {vhost(url)!r} is refused to user {url.user!r}: {reply(error)}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from app.queue.errors import AckLostError, BrokerError, PublishError, UnroutableError
 from app.queue.interfaces import Delivery, Message, Place, QueueProcessor
-from app.queue.names import dlq_name, parked_name, retry_name
+from app.queue.names import place_name
 from app.queue.providers.rabbitmq.channel import PublishChannel
 from app.queue.providers.rabbitmq.delivery import Token
 from app.queue.providers.rabbitmq.errors import translated
@@ -37,7 +37,9 @@ class RabbitMQMessageHandler(QueueProcessor):
                 await token.ack()
 
     async def hand_over(self, delivery: Delivery, message: Message, place: Place, delay: float = 0.0) -> None:
-        target = self._name(place, delay)
+        token: Token = delivery.token
+        token.check()
+        target = place_name(self.queue_name, place, delay)
         try:
             async with asyncio.timeout(self.config.publish_timeout):
                 await self._put(target, message)
@@ -59,14 +61,3 @@ class RabbitMQMessageHandler(QueueProcessor):
             # Somebody deleted it while we consumed.
             await ensure(self._channel.connection, list(queue_specs(self.config)), declare=self.config.declare)
             await self._channel.put(target, message)
-
-    def _name(self, place: Place, delay: float) -> str:
-        match place:
-            case Place.QUEUE:
-                return self.queue_name
-            case Place.RETRY:
-                return retry_name(self.queue_name, delay)
-            case Place.DLQ:
-                return dlq_name(self.queue_name)
-            case Place.PARKED:
-                return parked_name(self.queue_name)

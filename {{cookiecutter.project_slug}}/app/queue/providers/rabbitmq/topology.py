@@ -16,7 +16,7 @@ import aio_pika.abc
 import aiormq.exceptions
 
 from app.queue.errors import BrokerRefusedError
-from app.queue.names import dlq_name, parked_name, retry_name
+from app.queue.names import dlq_name, parked_name, retry_name, suspects_name
 from app.queue.providers.rabbitmq.config import RabbitMQQueueConfig
 from app.queue.providers.rabbitmq.connection import scratch_channel
 from app.queue.providers.rabbitmq.errors import reply, translated
@@ -46,6 +46,7 @@ def queue_specs(config: RabbitMQQueueConfig) -> Iterator[QueueSpec]:
     """All queues that `config` needs for consuming, each before those that point to it."""
     kept = _kept(config)
     yield QueueSpec(config.name, kept)
+    yield QueueSpec(suspects_name(config.name), kept)
     if config.enable_dlq:
         yield QueueSpec(dlq_name(config.name), kept)
         yield QueueSpec(parked_name(config.name), kept)
