@@ -141,9 +141,9 @@ def _wrong(text: str) -> WrongAnswerError:
 
 def slug(name: str) -> str:
     """A slug made of a project's name; `queue-service` if nothing of it can be used."""
-    text = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    text = re.sub(r"^[0-9-]+", "", text)
-    return text or "queue-service"
+    text = re.sub(r"[^a-z0-9]+", "-", name.lower())
+    text = re.sub(r"^[0-9-]+", "", text)[:64].rstrip("-")
+    return text if text and text not in WINDOWS else "queue-service"
 
 
 def checked_slug(text: str) -> str:

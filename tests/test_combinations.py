@@ -1,0 +1,116 @@
+"""Every pair of options, each with the exact set of files: nothing missing, nothing left over."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from queue_template_extension import parse_queues
+from tests.conftest import Bake, Project
+
+SERVICE = "{{cookiecutter.project_slug}}"
+OPTIONS = {
+    "provider": ["rabbitmq", "memory"],
+    "queues": [
+        "user_channel: send_audio",
+        "a; b: x; c!dlq: y, z; d!nodlq",
+        "orders@memory: order.created, order-paid; users@rabbitmq!nodlq: sign_up",
+        "only_memory@memory: x",
+    ],
+    "dead_letter_queues": ["yes", "no"],
+    "max_attempts": ["1", "5", "1000"],
+    "dlq_retry_interval": ["0", "300"],
+}
+
+
+def pairwise() -> list[dict[str, str]]:
+    """A few combinations in which every two values of two options meet at least once. The same at every run."""
+    names = list(OPTIONS)
+    missing = {
+        ((first, one), (second, other))
+        for first, second in itertools.combinations(names, 2)
+        for one in OPTIONS[first]
+        for other in OPTIONS[second]
+    }
+    everything = [dict(zip(names, values, strict=True)) for values in itertools.product(*OPTIONS.values())]
+    chosen: list[dict[str, str]] = []
+    while missing:
+        best = max(everything, key=lambda answers: len(pairs(answers) & missing))
+        chosen.append(best)
+        missing -= pairs(best)
+    return chosen
+
+
+def pairs(answers: dict[str, str]) -> set[tuple[tuple[str, str], tuple[str, str]]]:
+    return set(itertools.combinations(answers.items(), 2))
+
+
+COMBINATIONS = pairwise()
+
+
+@pytest.mark.parametrize("answers", COMBINATIONS, ids=[" ".join(answers.values()) for answers in COMBINATIONS])
+def test_a_combination_makes_its_files_and_its_queues(template: Path, bake: Bake, answers: dict[str, str]) -> None:
+    project = bake(**answers)
+    dlq = answers["dead_letter_queues"] == "yes"
+    queues = parse_queues(answers["queues"], provider=answers["provider"], dlq=dlq)
+    assert project.files() == expected_files(template, {queue.provider for queue in queues}, [q.name for q in queues])
+    everything_parses_and_no_jinja_is_left(project)
+    written = yaml.safe_load(project.read("queues.yaml"))["queues"]
+    assert [(queue["name"], queue["type"], queue["enable_dlq"]) for queue in written] == [
+        (queue.name, queue.provider, queue.dlq) for queue in queues
+    ]
+    assert {queue["retry"]["max_attempts"] for queue in written} == {int(answers["max_attempts"])}
+    intervals = {queue["dlq"]["retry_interval"] for queue in written if queue["enable_dlq"]}
+    assert intervals <= {int(answers["dlq_retry_interval"])}
+    compose = yaml.safe_load(project.read("compose.yaml"))["services"]
+    assert ("rabbitmq" in compose) == any(queue.provider == "rabbitmq" for queue in queues)
+    project.run("ruff", "check", "--no-cache", "--quiet", ".")
+    project.run("ruff", "format", "--no-cache", "--check", "--quiet", ".")
+    project.run("python", "-c", "from app.queue.config import load_queues; load_queues()")
+
+
+def expected_files(template: Path, providers: set[str], queues: list[str]) -> set[str]:
+    folder = template / SERVICE
+    files = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+    if "rabbitmq" not in providers:
+        manifest = only_with_rabbitmq(template)
+        files -= {name for name in files for pattern in manifest if Path(name).match(pattern) or within(name, pattern)}
+    for queue in queues:
+        files |= {f"app/queue/handlers/{queue}.py", f"tests/handlers/test_{queue}.py"}
+    return files
+
+
+def only_with_rabbitmq(template: Path) -> list[str]:
+    source = (template / "hooks/post_gen_project.py").read_text(encoding="utf-8")
+    found = re.search(r"^ONLY_WITH = (\{.*?^\})", source, re.DOTALL | re.MULTILINE)
+    assert found is not None
+    patterns: list[str] = ast.literal_eval(found[1])["rabbitmq"]
+    return patterns
+
+
+def within(name: str, folder: str) -> bool:
+    return name.startswith(folder + "/")
+
+
+def everything_parses_and_no_jinja_is_left(project: Project) -> None:
+    for name in project.files():
+        text = project.read(name)
+        assert not re.search(r"(?<!\$)\{\{ *cookiecutter|\{% *(if|for|raw|end)", text), name
+        if name.endswith(".py"):
+            ast.parse(text)
+        elif name.endswith((".yaml", ".yml")):
+            yaml.safe_load(text)
+        elif name.endswith(".toml"):
+            tomllib.loads(text)
+        elif name.endswith(".json"):
+            json.loads(text)
+        assert "\r" not in text, name
+        assert text == "" or text.endswith("\n"), name
+        assert not text.endswith("\n\n"), name
