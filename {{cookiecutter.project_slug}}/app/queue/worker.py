@@ -257,11 +257,11 @@ class QueueWorker(Link):
             left = DONE
         except DeliveryLostError:
             left = outcome
-        except Exception as error:
-            known = isinstance(error, BrokerError)
-            logger.warning(
-                "%s: message %s is held: %s", self.queue_name, delivery.message.message_id, error, exc_info=not known
-            )
+        except BrokerError as error:
+            logger.warning("%s: message %s is held: %s", self.queue_name, delivery.message.message_id, error)
+            left = await self._settle_later(delivery, outcome)
+        except Exception:
+            logger.exception("%s: message %s is held", self.queue_name, delivery.message.message_id)
             left = await self._settle_later(delivery, outcome)
         if left is None:
             self._recall.settled(delivery)
