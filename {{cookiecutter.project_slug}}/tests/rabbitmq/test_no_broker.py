@@ -24,6 +24,7 @@ def test_with_no_broker_it_is_alive_and_not_ready_and_ends_on_sigterm(tmp_path: 
     yaml = f"""
 queues:
   - {{name: user_channel, type: rabbitmq, broker_url: 127.0.0.1, port: {free_port()}, enable_consumer: false}}
+drain: {{delay: 0}}
 """
     with process(yaml, tmp_path, API_KEY="k") as (service, url):
         wait_until_answers(service, f"{url}/health/live", 200)

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from app.__main__ import main
 from tests.tools.process import process, wait_until_answers
 
 
@@ -15,7 +16,7 @@ def test_ready_says_503_while_draining_before_the_port_closes(tmp_path: Path) ->
     yaml = """
 queues:
   - {name: user_channel, type: memory, enable_consumer: false}
-drain: {delay: 3}
+drain: {delay: 1.5}
 """
     with process(yaml, tmp_path) as (service, url):
         wait_until_answers(service, f"{url}/health/ready", 200)
@@ -25,25 +26,34 @@ drain: {delay: 3}
         service.communicate(timeout=30)
 
 
+def test_a_wrong_configuration_is_one_message_and_exit_code_2(tmp_path: Path) -> None:
+    with process("queues:\n  - {name: q, type: memory, prefetsch: 1}", tmp_path) as (service, _):
+        output, _ = service.communicate(timeout=30)
+    assert service.returncode == 2
+    assert output.startswith("error: ")
+    assert "queue 'q': key 'prefetsch': unknown key; did you mean 'prefetch'?" in output
+    assert output.count("\n") == 1, output
+
+
 @pytest.mark.parametrize(
     ("yaml", "environment", "said"),
     [
         ("queues: []", {}, "key 'queues' must be a list with at least one queue"),
-        ("queues:\n  - {name: q, type: memory, prefetsch: 1}", {}, "did you mean 'prefetch'?"),
-        (
-            "queues:\n  - {name: q, type: memory, prefetch: '${NOT_SET}'}",
-            {},
-            "environment variable NOT_SET is not set",
-        ),
-        ("queues:\n  - {name: q, type: memory, enable_consumer: false}", {"QUEUE_ROLE": "boss"}, "QUEUE_ROLE"),
+        ("queues: [{name: q, type: memory, prefetch: '${NOT_SET}'}]", {}, "environment variable NOT_SET is not set"),
+        ("queues: [{name: q, type: memory, enable_consumer: false}]", {"QUEUE_ROLE": "boss"}, "QUEUE_ROLE"),
     ],
 )
-def test_a_wrong_configuration_is_one_message_and_exit_code_2(
-    tmp_path: Path, yaml: str, environment: dict[str, str], said: str
+def test_the_check_before_the_start_sees_the_file_the_variables_and_the_role(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    yaml: str,
+    environment: dict[str, str],
+    said: str,
 ) -> None:
-    with process(yaml, tmp_path, **environment) as (service, _):
-        output, _ = service.communicate(timeout=30)
-    assert service.returncode == 2
-    assert said in output
-    assert output.startswith("error: ")
-    assert output.count("\n") == 1, output
+    (tmp_path / "queues.yaml").write_text(yaml)
+    monkeypatch.chdir(tmp_path)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert main() == 2
+    assert said in capsys.readouterr().err
