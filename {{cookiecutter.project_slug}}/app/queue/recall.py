@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 
+from app.queue.headers import history
 from app.queue.interfaces import Delivery
 from app.queue.policy import DONE, Outcome
 
@@ -49,11 +50,7 @@ class Recall:
         self._settled.clear()
         for delivery, result in in_hand.items():
             self.unsettled(delivery, result)
-        self.expect(self._prefetch - len(in_hand))
-
-    def expect(self, count: int) -> None:
-        """So many messages, of which we know nothing, may come redelivered because we stopped taking them."""
-        self._expected = max(0, count)
+        self._expected = max(0, self._prefetch - len(in_hand))
         self._expected_until = time.monotonic() + EXPECT_FOR
 
     def claim(self, delivery: Delivery) -> Result | None:
@@ -63,7 +60,9 @@ class Recall:
             if known == key:
                 del self._known[number]
                 return result
-        if self._expected and time.monotonic() < self._expected_until:
+        # One that is suspected already never counts as expected: somebody has died of it, perhaps.
+        suspected = history(delivery.message).crashes > 0
+        if self._expected and not suspected and time.monotonic() < self._expected_until:
             self._expected -= 1
             not_run: Result = asyncio.get_running_loop().create_future()
             not_run.set_result(None)

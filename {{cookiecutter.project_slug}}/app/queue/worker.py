@@ -175,7 +175,6 @@ class QueueWorker(Link):
 
         try:
             await self.consumer.stop_intake()
-            self._recall.expect(self.config.prefetch - len(self._in_hand))
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
                     while self._in_hand and not self.draining:

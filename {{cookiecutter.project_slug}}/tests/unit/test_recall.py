@@ -79,6 +79,13 @@ async def test_as_many_as_may_have_been_on_their_way_to_us_are_not_suspected(tas
     ]
 
 
+async def test_a_message_that_is_suspected_already_is_never_expected() -> None:
+    recall = Recall(3)
+    recall.lost({})
+    suspect = Delivery("q", Message(b"{}", "id", {"queue-crashes": 1}), redelivered=True, identity="id")
+    assert recall.claim(suspect) is None
+
+
 async def test_before_any_loss_a_redelivered_message_is_anothers() -> None:
     assert Recall(3).claim(delivery()) is None
 
