@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from scripts.export import export
 
@@ -31,6 +36,23 @@ class Project:
     def read(self, name: str) -> str:
         """A file's text."""
         return (self.path / name).read_text(encoding="utf-8")
+
+    def check_every_file(self) -> None:
+        """Every file parses as what it is, holds no Jinja that is ours, and ends in one line feed."""
+        for name in self.files():
+            text = self.read(name)
+            # GitHub's own ${{ }} is not ours.
+            assert not re.search(r"(?<!\$)\{\{ *cookiecutter|\{% *(if|for|raw|end)", text), name
+            if name.endswith(".py"):
+                ast.parse(text)
+            elif name.endswith((".yaml", ".yml")):
+                yaml.safe_load(text)
+            elif name.endswith(".toml"):
+                tomllib.loads(text)
+            elif name.endswith(".json"):
+                json.loads(text)
+            assert "\r" not in text, name
+            assert not text or (text.endswith("\n") and not text.endswith("\n\n")), name
 
     def run(self, *command: str, **environment: str) -> str:
         """Run a tool of the test environment in the project; it must succeed. Returns what it printed."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
-import yaml
 
-from tests.conftest import TOOLS, Bake, Project
+from tests.conftest import TOOLS, Bake
 
 WRONG = [
     ({"project_slug": "My Slug"}, "project_slug: 'My Slug' must have small letters"),
@@ -81,7 +79,7 @@ def test_a_hostile_text_as_name_description_and_author_stays_data(bake: Bake, ki
     pyproject = tomllib.loads(project.read("pyproject.toml"))["project"]
     assert pyproject["description"] == " ".join(text.split())
     assert pyproject["authors"] == [{"name": " ".join(text.split())}]
-    everything_parses(project)
+    project.check_every_file()
     title = project.read("README.md").splitlines()[0]
     assert title.startswith("# ")
     assert "<script>" not in title.replace("\\<", "")
@@ -95,16 +93,3 @@ def test_a_project_with_all_hostility_at_once_installs_and_passes_its_tests(bake
     project.run("ruff", "check", "--no-cache", ".")
     project.run("uv", "lock", "--quiet")
     project.run("pytest", "-q", "-p", "no:cacheprovider", "tests/project", "tests/handlers", "tests/unit")
-
-
-def everything_parses(project: Project) -> None:
-    for name in project.files():
-        text = project.read(name)
-        if name.endswith(".py"):
-            ast.parse(text)
-        elif name.endswith((".yaml", ".yml")):
-            yaml.safe_load(text)
-        elif name.endswith(".toml"):
-            tomllib.loads(text)
-        elif name.endswith(".json"):
-            json.loads(text)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import ast
 import itertools
-import json
 import re
-import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 
 from queue_template_extension import parse_queues
-from tests.conftest import Bake, Project
+from tests.conftest import Bake
 
 SERVICE = "{{cookiecutter.project_slug}}"
 OPTIONS = {
@@ -61,7 +59,7 @@ def test_a_combination_makes_its_files_and_its_queues(template: Path, bake: Bake
     dlq = answers["dead_letter_queues"] == "yes"
     queues = parse_queues(answers["queues"], provider=answers["provider"], dlq=dlq)
     assert project.files() == expected_files(template, {queue.provider for queue in queues}, [q.name for q in queues])
-    everything_parses_and_no_jinja_is_left(project)
+    project.check_every_file()
     written = yaml.safe_load(project.read("queues.yaml"))["queues"]
     assert [(queue["name"], queue["type"], queue["enable_dlq"]) for queue in written] == [
         (queue.name, queue.provider, queue.dlq) for queue in queues
@@ -97,20 +95,3 @@ def only_with_rabbitmq(template: Path) -> list[str]:
 
 def within(name: str, folder: str) -> bool:
     return name.startswith(folder + "/")
-
-
-def everything_parses_and_no_jinja_is_left(project: Project) -> None:
-    for name in project.files():
-        text = project.read(name)
-        assert not re.search(r"(?<!\$)\{\{ *cookiecutter|\{% *(if|for|raw|end)", text), name
-        if name.endswith(".py"):
-            ast.parse(text)
-        elif name.endswith((".yaml", ".yml")):
-            yaml.safe_load(text)
-        elif name.endswith(".toml"):
-            tomllib.loads(text)
-        elif name.endswith(".json"):
-            json.loads(text)
-        assert "\r" not in text, name
-        assert text == "" or text.endswith("\n"), name
-        assert not text.endswith("\n\n"), name
