@@ -11,7 +11,7 @@ import tenacity
 
 from app.queue.config import QueueConfig
 from app.queue.errors import AckLostError, BrokerError, DeliveryLostError
-from app.queue.handling import DeliveryInfo, set_current_delivery
+from app.queue.handling import DeliveryInfo, Reject, set_current_delivery
 from app.queue.headers import describe, history, with_failure, with_history
 from app.queue.interfaces import Delivery, Link, Place, QueueConsumer, QueueProcessor
 from app.queue.middleware import HandleMiddleware, around_handling
@@ -150,10 +150,13 @@ class QueueWorker(Link):
         probe = delivery is self._probe
         outcome = decide(error, history(message), self.config, probe=probe)
         what = f"{self.queue_name}: message {message.message_id}: {type(error).__name__}: {describe(error)[:500]}"
+        # Where it went wrong is said at the first attempt, and again when it is given up.
+        shown = None if isinstance(error, Reject | InvalidMessageError) else error
         if outcome.action is Action.RETRY:
-            logger.warning("%s (attempt %d, again in %g s)", what, outcome.past.attempts, outcome.delay)
+            first = shown if outcome.past.attempts <= 1 else None
+            logger.warning("%s (attempt %d, again in %g s)", what, outcome.past.attempts, outcome.delay, exc_info=first)
         elif outcome.action is Action.DEAD_LETTER:
-            logger.error("%s (%s: to the DLQ)", what, outcome.reason)
+            logger.error("%s (%s: to the DLQ)", what, outcome.reason, exc_info=shown)
         if outcome.reason in (None, Reason.EXHAUSTED) and self.pause.failed(message.message_id, probe=probe):
             logger.error(
                 "%s: %d different messages failed in a row, so consuming pauses; one is tried now and then",
@@ -313,5 +316,6 @@ class QueueWorker(Link):
                     outcome.error,
                     message.headers,
                     message.body,
+                    exc_info=outcome.error,
                 )
                 await self._processor.ack(delivery)
