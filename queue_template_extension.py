@@ -10,6 +10,7 @@ import json
 import keyword
 import re
 import sys
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -141,7 +142,8 @@ def _wrong(text: str) -> WrongAnswerError:
 
 def slug(name: str) -> str:
     """A slug made of a project's name; `queue-service` if nothing of it can be used."""
-    text = re.sub(r"[^a-z0-9]+", "-", name.lower())
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()  # São Paulo: sao-paulo
+    text = re.sub(r"[^a-z0-9]+", "-", plain.lower())
     text = re.sub(r"^[0-9-]+", "", text)[:64].rstrip("-")
     return text if text and text not in WINDOWS else "queue-service"
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queue_template_extension import PROVIDERS, Queue, WrongAnswerError, parse_queues
+from queue_template_extension import PROVIDERS, Queue, WrongAnswerError, checked_slug, parse_queues, slug
 
 
 def parse(text: str) -> tuple[Queue, ...]:
@@ -73,6 +73,21 @@ def test_a_wrong_answer_says_what_is_wrong_in_one_line_with_a_right_example(text
     assert line.startswith("queues: ")
     assert "Right is, for example: user_channel: send_audio" in line
     assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("Queue Service", "queue-service"),
+        ("São Paulo's Fila 🚀", "sao-paulo-s-fila"),
+        ("🚀", "queue-service"),
+        ("1st", "st"),
+        ("con", "queue-service"),
+    ],
+)
+def test_a_slug_is_made_of_any_name(name: str, expected: str) -> None:
+    assert slug(name) == expected
+    assert checked_slug(slug(name)) == expected
 
 
 names = st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True).filter(

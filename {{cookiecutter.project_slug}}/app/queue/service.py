@@ -74,6 +74,8 @@ class QueueService:
                 self._tasks.append(asyncio.create_task(probe_forever(self._parts.health_check(queue))))
         self._threads.start()
         self._chain_signals()
+        if self._publisher_supervisors and self.role is not Role.WORKER and not os.environ.get("API_KEY"):
+            logger.warning("API_KEY is not set, so every publish over HTTP is answered 401")
 
     async def stop(self) -> None:
         """Drain and close everything, in bounded time. Ends the process if a thread won't end and a signal asked."""
