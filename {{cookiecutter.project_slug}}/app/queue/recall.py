@@ -50,7 +50,11 @@ class Recall:
         self._settled.clear()
         for delivery, result in in_hand.items():
             self.unsettled(delivery, result)
-        self._expected = max(0, self._prefetch - len(in_hand))
+        self.expect(self._prefetch - len(in_hand))
+
+    def expect(self, count: int) -> None:
+        """So many messages, of which we know nothing, may come redelivered because we stopped taking them."""
+        self._expected = max(0, count)
         self._expected_until = time.monotonic() + EXPECT_FOR
 
     def claim(self, delivery: Delivery) -> Result | None:

@@ -36,9 +36,11 @@ class Suspects:
         self._reader = reader
 
     async def run(self) -> None:
-        """Look for suspects at the start, whenever the worker finds one, and now and then, until cancelled."""
+        """Look for suspects after each connect, whenever the worker finds one, and now and then, until cancelled."""
         try:
             while True:
+                # First of all until the worker consumes: only then can its intake be stopped.
+                await self._worker.found_suspect(LOOK_EVERY * random.uniform(0.9, 1.1))  # noqa: S311
                 try:
                     while await self._reader.depth():
                         await self._run_one()
@@ -46,7 +48,6 @@ class Suspects:
                     logger.debug("%s: can't look for suspects now: %s", self._worker.queue_name, error)
                 except Exception:
                     logger.exception("%s: running a suspect failed", self._worker.queue_name)
-                await self._worker.found_suspect(LOOK_EVERY * random.uniform(0.9, 1.1))  # noqa: S311
         finally:
             await self._reader.close()
 

@@ -72,7 +72,7 @@ class QueueWorker(Link):
             await asyncio.Event().wait()  # for the supervisor's end: a drained worker never consumes again
         await self.consumer.open()
         self._suspect_found.set()
-        if self.draining:
+        if self.draining or self.quiet_now:
             await self.consumer.stop_intake()
 
     async def lost(self) -> str:
@@ -178,6 +178,8 @@ class QueueWorker(Link):
 
         try:
             await self.consumer.stop_intake()
+            # RabbitMQ takes back what was on its way when a consumer is cancelled, and marks it as redelivered.
+            self._recall.expect(self.config.prefetch - len(self._in_hand))
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
                     while self._in_hand and not self.draining:

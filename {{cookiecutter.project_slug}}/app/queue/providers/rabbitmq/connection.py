@@ -58,6 +58,7 @@ class RabbitMQConnectionManager:
         self._connections: dict[Purpose, aio_pika.abc.AbstractConnection] = {}
         self._locks = {purpose: asyncio.Lock() for purpose in Purpose}
         self._users: dict[Purpose, int] = dict.fromkeys(Purpose, 0)
+        self._silent: set[Purpose] = set()
         self._probed_at = 0.0
 
     @classmethod
@@ -75,21 +76,25 @@ class RabbitMQConnectionManager:
             connection = self._connections.get(purpose)
             if connection is None or not is_open(connection):
                 connection = self._connections[purpose] = await self._connect(purpose)
+                self._silent.discard(purpose)
             self._users[purpose] += 1
             return connection
 
     async def release(self, purpose: Purpose, channel: aiormq.abc.AbstractChannel | None) -> None:
         """The opposite of `acquire()`. Closes the channel that was used, and after the last one the connection."""
-        if channel is not None and not channel.is_closed:
+        if channel is not None and not channel.is_closed and purpose not in self._silent:
             # Its answer comes behind all that was sent on it, so no ack is cut off: aiormq drops what it has not
             # written yet when a connection is closed.
-            with suppress(BrokerError), translated("closing"):
+            try:
                 async with asyncio.timeout(CLOSE_TIMEOUT):
-                    await channel.close()
+                    with suppress(BrokerError), translated("closing"):
+                        await channel.close()
+            except TimeoutError:
+                self._silent.add(purpose)  # the next one need not wait for an answer that does not come
         async with self._locks[purpose]:
             self._users[purpose] -= 1
             if self._users[purpose] == 0 and (connection := self._connections.pop(purpose, None)) is not None:
-                await close(connection)
+                await close(connection, 0.1 if purpose in self._silent else CLOSE_TIMEOUT)
 
     async def probe(self) -> None:
         """Have the broker answer on every open connection; give up one that doesn't. Raises BrokerError.
@@ -176,8 +181,8 @@ def is_blocked(connection: aio_pika.abc.AbstractConnection) -> bool:
     return True
 
 
-async def close(connection: aio_pika.abc.AbstractConnection) -> None:
+async def close(connection: aio_pika.abc.AbstractConnection, timeout: float = CLOSE_TIMEOUT) -> None:
     """Close a connection in bounded time, whatever state it is in."""
     with suppress(BrokerError), translated("closing"):
-        async with asyncio.timeout(CLOSE_TIMEOUT):
+        async with asyncio.timeout(timeout):
             await connection.close()

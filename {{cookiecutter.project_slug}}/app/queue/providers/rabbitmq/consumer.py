@@ -41,8 +41,6 @@ class AsyncRabbitMQConsumer(QueueConsumer):
             await ensure(self._channel.connection, specs, declare=self.config.declare)
             underlay = self._channel.underlay
             underlay.on_consumer_cancel_callbacks.add(self._on_cancelled)
-            with translated(f"queue {self.queue_name!r}"):
-                await underlay.basic_qos(prefetch_count=self.config.prefetch, timeout=REQUEST_TIMEOUT)
             await self.start_intake()
         except BaseException:
             await self.close()
@@ -61,6 +59,8 @@ class AsyncRabbitMQConsumer(QueueConsumer):
                 return
             underlay = self._channel.underlay
             with translated(f"consuming {self.queue_name!r}"):
+                # Here, so that nothing is ever consumed without a limit, whoever calls first on a new channel.
+                await underlay.basic_qos(prefetch_count=self.config.prefetch, timeout=REQUEST_TIMEOUT)
                 answer = await underlay.basic_consume(self.queue_name, self._on_message, timeout=REQUEST_TIMEOUT)
             self._consumer_tag = answer.consumer_tag
 
