@@ -18,7 +18,10 @@ ONLY_WITH = {
     "rabbitmq": [
         "app/queue/providers/rabbitmq",
         "docs/rabbitmq.md",
+        "tests/faults",
         "tests/rabbitmq",
+        "tests/tools/ledger.py",
+        "tests/tools/proxy.py",
         "tests/tools/rabbitmq_*.py",
         "tests/tools/with_broker.py",
         "tests/unit/test_rabbitmq_*.py",

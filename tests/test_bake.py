@@ -25,7 +25,8 @@ def test_the_default_answers_make_exactly_these_files(template: Path, default_pr
 
 def test_a_provider_that_nobody_chose_is_not_there(template: Path, bake: Bake) -> None:
     project = bake(provider="memory")
-    dropped = {name for name in service_files(template) if "rabbitmq" in name} | {"tests/tools/with_broker.py"}
+    dropped = {name for name in service_files(template) if "rabbitmq" in name or name.startswith("tests/faults/")}
+    dropped |= {f"tests/tools/{name}.py" for name in ("with_broker", "ledger", "proxy")}
     made = {"app/queue/handlers/user_channel.py", "tests/handlers/test_user_channel.py"}
     assert project.files() == (service_files(template) | made) - dropped
     for name in ("pyproject.toml", "Makefile", "compose.yaml", ".env.example", "README.md", ".github/workflows/ci.yml"):

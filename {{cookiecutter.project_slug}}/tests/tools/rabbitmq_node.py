@@ -9,7 +9,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.tools.ports import free_port
@@ -69,12 +70,26 @@ class RabbitMQNode:
                 raise RuntimeError(f"the RabbitMQ node did not start:\n{output_text}")
             time.sleep(0.1)
 
+    def keep_running(self) -> None:
+        """Start the node if it was killed."""
+        if self._process is None or self._process.poll() is not None:
+            self.start()
+
     def ctl(self, *arguments: str) -> str:
         """Run rabbitmqctl on the node, and return what it prints."""
         tool = str(Path(self._server).with_name("rabbitmqctl"))
         command = [tool if Path(tool).exists() else "rabbitmqctl", "-n", self._name, *arguments]
         done = subprocess.run(command, env=self._environment, capture_output=True, text=True, timeout=60, check=True)
         return done.stdout
+
+    @contextmanager
+    def memory_alarm(self) -> Iterator[None]:
+        """Inside, the node believes that it is out of memory, and takes no messages."""
+        try:
+            self.ctl("set_vm_memory_high_watermark", "0.0001")
+            yield
+        finally:
+            self.ctl("set_vm_memory_high_watermark", "0.4")
 
     def kill(self) -> None:
         """`kill -9`, for the node and all it started."""

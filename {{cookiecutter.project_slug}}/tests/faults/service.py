@@ -1,0 +1,126 @@
+"""The service under test: `python -m tests.faults.service` is `python -m app` with a handler that keeps a ledger.
+
+The user's handlers and the user's `app/main.py` stay out of it; all the rest is what runs in production.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from unittest import mock
+
+from fastapi import FastAPI
+
+from app.__main__ import main as serve
+from app.queue.config import load_queues
+from app.queue.handling import Reject, current_delivery
+from app.queue.interfaces import Delivery
+from app.queue.middleware import HandleNext
+from app.queue.policy import Action, Outcome
+from app.queue.processor import MessageProcessor, decode
+from app.queue.providers.rabbitmq.message_handler import RabbitMQMessageHandler
+from app.queue.setup import queue_lifespan
+from tests.tools.ledger import Ledger
+
+LEDGER = Path(os.environ["FAULTS_LEDGER"])
+ledger = Ledger(LEDGER)
+ack = RabbitMQMessageHandler.ack
+
+
+def note(mark: str) -> None:
+    """Write down what happens to the message that is being handled."""
+    info = current_delivery()
+    ledger.note(mark, info.message_id, info.attempt)
+
+
+def die_once(message_id: str, asked: object, stage: str) -> None:
+    """`kill -9` of this process, if the message asks for it at this stage; once in the message's life."""
+    if asked != stage:
+        return
+    try:
+        LEDGER.with_suffix(f".{message_id}").touch(exist_ok=False)
+    except FileExistsError:
+        return
+    os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(10)
+
+
+def act(message: dict[str, Any]) -> None:
+    """Do what the message says."""
+    info = current_delivery()
+    if message.get("exit"):
+        os._exit(9)
+    die_once(info.message_id, message.get("die"), "in")
+    if message.get("reject"):
+        raise Reject("no, never")
+    fails = message.get("fail") or (message.get("fail_first") and info.attempt == 1)
+    if fails or ("needs" in message and LEDGER.with_suffix(f".{message['needs']}-is-down").exists()):
+        raise RuntimeError("x" * message.get("text", 10))
+    time.sleep(message.get("block", 0))
+
+
+class FaultsHandler:
+    """`work` is async, `plain` runs in a thread. Both sleep, act and note, as the message says."""
+
+    async def work(self, message: dict[str, Any]) -> None:
+        note("begin")
+        try:
+            await asyncio.sleep(message.get("sleep", 0))
+            act(message)
+        except asyncio.CancelledError:
+            note("cancelled")
+            raise
+        note("done")
+
+    def plain(self, message: dict[str, Any]) -> None:
+        note("begin")
+        time.sleep(message.get("sleep", 0))
+        act(message)
+        note("done")
+
+
+async def dying(delivery: Delivery, call_next: HandleNext) -> Outcome:
+    """Middleware that kills the process before the handler, or after it and before the delivery is settled."""
+    die_once(delivery.message.message_id, asked_of(delivery), "before")
+    outcome = await call_next(delivery)
+    if outcome.action is not Action.SUSPECT:
+        die_once(delivery.message.message_id, asked_of(delivery), "after")
+    return outcome
+
+
+async def dying_ack(handler: RabbitMQMessageHandler, delivery: Delivery) -> None:
+    """Kills the process before an ack: above all between handing a message over and that."""
+    die_once(delivery.message.message_id, asked_of(delivery), "before the ack")
+    await ack(handler, delivery)
+
+
+def asked_of(delivery: Delivery) -> object:
+    """When the message wants the process to die."""
+    return decode(delivery.message.body)[0].get("die") if b'"die"' in delivery.message.body else None
+
+
+def register(processor: MessageProcessor) -> None:
+    """A handler for every queue of the file."""
+    for queue in load_queues().queues:
+        processor.register_handler(queue.name, FaultsHandler())
+
+
+def main() -> int:
+    """Serve until a signal."""
+    user_module = ModuleType("app.main")
+    vars(user_module)["app"] = FastAPI(lifespan=queue_lifespan([dying], register=register))
+    with (
+        mock.patch.dict(sys.modules, {"app.main": user_module}),
+        mock.patch.object(RabbitMQMessageHandler, "ack", dying_ack),
+    ):
+        return serve()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

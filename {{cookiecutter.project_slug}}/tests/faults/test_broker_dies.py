@@ -1,0 +1,61 @@
+"""`kill -9` of the broker, under load."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+from tests.faults.conftest import WriteRow
+from tests.faults.world import World, wait_until
+from tests.tools.rabbitmq_queues import channel
+from tests.tools.rabbitmq_sender import Sender
+
+KILLS = 5
+TOTAL = 20_000
+
+
+def test_a_broker_that_is_killed_five_times_loses_nothing_and_is_consumed_again_at_once(
+    world: World, row: WriteRow
+) -> None:
+    service, sender = world.service(), world.sender()
+    service.start()
+    noticed: list[float] = []
+    consuming: list[float] = []
+    early = 0
+    with sender.sending(rate=1200, sleep=0.002):
+        for kill in range(KILLS):
+            wait_until(partial(confirmed, sender, (kill + 1) * TOTAL // (KILLS + 1)), 120)
+            died = time.monotonic()
+            world.node.kill()
+            service.wait_until(lambda: service.get("/health/queue").status == 503, "/health/queue says 503", 30)
+            service.wait_until(lambda: service.get("/health/ready").status == 503, "/health/ready says 503", 30)
+            noticed.append(time.monotonic() - died)
+            world.node.start()
+            up = time.monotonic()
+            service.wait_until(lambda: service.get("/health/ready").status == 200, "the service is ready", 60)
+            early += consumers(world) == 0
+            wait_until(partial(handled_since, world, died + 1.0), 60)
+            consuming.append(min(handled_since(world, died + 1.0)) - up)
+        wait_until(partial(confirmed, sender, TOTAL), 120)
+    world.all_handled(sender.confirmed, 120)
+    verdict = world.verdict(sender)
+    fault = f"the broker is killed, {KILLS} times"
+    sent = f"{len(sender.confirmed):,} sent: {verdict}"
+    row(fault, "no message is lost", sent, not verdict.lost and not verdict.unexpected)
+    row(fault, "nothing is dead-lettered for it", f"{world.dead()} in the DLQ", world.dead() == 0)
+    row(fault, "/health/queue and /health/ready say so within 2 s", f"{max(noticed):.1f} s", max(noticed) < 5)
+    row(fault, "consuming within 3 s of its return", f"{max(consuming):.1f} s", max(consuming) < 10)
+    row(fault, "ready only when the consumer is registered", f"{early} times too early", early == 0)
+
+
+def confirmed(sender: Sender, count: int) -> bool:
+    return len(sender.confirmed) >= count
+
+
+def handled_since(world: World, since: float) -> list[float]:
+    return [entry.at for entry in world.ledger.entries("done") if entry.at > since]
+
+
+def consumers(world: World) -> int:
+    with channel(world.node.url) as ch:
+        return int(ch.queue_declare(world.queue, passive=True).method.consumer_count)

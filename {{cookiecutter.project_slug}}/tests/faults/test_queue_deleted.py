@@ -1,0 +1,96 @@
+"""An operator deletes a queue, or one of its places, while it is consumed and published to."""
+
+from __future__ import annotations
+
+import threading
+import time
+from functools import partial
+
+import pytest
+
+from app.queue.names import dlq_name, retry_name
+from tests.faults.conftest import WriteRow
+from tests.faults.world import World, wait_until
+from tests.tools.process import Answer
+from tests.tools.rabbitmq_queues import channel
+
+CLIENTS = 3
+
+
+def handled_after(world: World, moment: float) -> bool:
+    return any(entry.at > moment for entry in world.ledger.entries("done"))
+
+
+def delete(world: World, name: str) -> None:
+    with channel(world.node.url) as ch:
+        ch.queue_delete(name)
+
+
+@pytest.mark.parametrize("queue_type", ["quorum", "classic"])
+def test_a_deleted_queue_is_made_anew_and_consumed_again(world: World, row: WriteRow, queue_type: str) -> None:
+    service = world.service(queue_type=queue_type)
+    service.start()
+    asked: list[tuple[float, Answer]] = []
+    stop = threading.Event()
+
+    def publish() -> None:
+        while not stop.wait(0.02):
+            asked.append((time.monotonic(), service.publish(world.queue)))
+
+    clients = [threading.Thread(target=publish, daemon=True) for _ in range(CLIENTS)]
+    for client in clients:
+        client.start()
+    times = 2
+    again: list[float] = []
+    mine: set[str] = set()
+    for _ in range(times):
+        time.sleep(1)
+        seen = len(asked)
+        delete(world, world.queue)
+        deleted = time.monotonic()
+        wait_until(partial(handled_after, world, deleted + 0.05), 30)
+        again.append(time.monotonic() - deleted)
+        time.sleep(1)
+        # What was in the queue when it was deleted is the operator's affair: those asked for later are not.
+        mine |= {answer.content["message_id"] for at, answer in asked[seen:] if at > deleted and answer.status == 202}
+    stop.set()
+    for client in clients:
+        client.join(60)
+    world.all_handled(mine, 10)
+    lost = mine - world.ledger.ids()
+    errors = sum(answer.status != 202 for _, answer in asked)
+    fault = f"the queue is deleted under the service, {times} times ({queue_type})"
+    row(fault, "consuming again within 5 s", f"{max(again):.1f} s", max(again) < 10)
+    row(
+        fault,
+        "no publish is answered 202 that went nowhere",
+        f"{len(mine)} after it, {len(lost)} of them lost; {errors} of {len(asked)} answered with an error",
+        bool(mine) and not lost,
+    )
+    said = service.log.count("the broker cancelled the consumer")
+    row(fault, "the log says so", f"{said} times", said >= 1)
+
+
+def test_a_publish_to_a_deleted_queue_that_nobody_consumes_arrives(world: World, row: WriteRow) -> None:
+    service = world.service(environment={"QUEUE_ROLE": "api"})
+    service.start()
+    delete(world, world.queue)
+    answers = [service.publish(world.queue) for _ in range(12)]
+    done = sum(answer.status == 202 for answer in answers)
+    there = world.depth()
+    fault = "the queue is deleted, and nobody consumes it"
+    row(fault, "what is answered 202 is in the queue", f"{done} of 12 times 202, {there} in the queue", done == there)
+
+
+def test_deleted_places_of_a_queue_are_made_anew(world: World, row: WriteRow) -> None:
+    service = world.service()
+    service.start()
+    delete(world, dlq_name(world.queue))
+    delete(world, retry_name(world.queue, 0.5))
+    rejected = service.publish(world.queue, reject=True).content["message_id"]
+    retried = service.publish(world.queue, fail_first=True).content["message_id"]
+    wait_until(lambda: world.dead() == 1 and retried in world.ledger.ids(), 20)
+    dead = [properties.message_id for properties, _ in world.dead_letters()]
+    fault = "its DLQ and a wait queue are deleted"
+    row(fault, "a reject is in the DLQ", f"{len(dead)}", dead == [rejected])
+    row(fault, "a failure is tried again", f"{world.ledger.count('done', {retried})}", retried in world.ledger.ids())
