@@ -39,11 +39,10 @@ class Suspects:
         """Look for suspects after each connect, whenever the worker finds one, and now and then, until cancelled."""
         try:
             while True:
-                # First of all until the worker consumes: only then can its intake be stopped.
                 await self._worker.found_suspect(LOOK_EVERY * random.uniform(0.9, 1.1))  # noqa: S311
                 try:
-                    while await self._reader.depth():
-                        await self._run_one()
+                    while self._worker.consumes and await self._reader.depth() and await self._run_one():
+                        pass
                 except BrokerError as error:
                     logger.debug("%s: can't look for suspects now: %s", self._worker.queue_name, error)
                 except Exception:
@@ -51,12 +50,14 @@ class Suspects:
         finally:
             await self._reader.close()
 
-    async def _run_one(self) -> None:
+    async def _run_one(self) -> bool:
+        """False if there was none after all."""
         async with self._worker.quiet(ROOM_TIMEOUT) as resume:
-            delivery = None if self._worker.draining else await self._reader.take()
+            delivery = await self._reader.take() if self._worker.consumes else None
             if delivery is None:
-                return
+                return False
             running = asyncio.ensure_future(self._worker.handle(delivery))
             await asyncio.wait([running], timeout=ALONE_FOR)
             await resume()
             await asyncio.wait([running])
+        return True

@@ -67,6 +67,11 @@ class QueueWorker(Link):
         """The queue's handler object."""
         return self._dispatcher.handler(self.queue_name)
 
+    @property
+    def consumes(self) -> bool:
+        """True while deliveries can be run: the handler's context is open, the link is there, and nothing drains."""
+        return not self.draining and (self.consumer.registered or self.quiet_now)
+
     async def open(self) -> None:
         if self.draining:
             await asyncio.Event().wait()  # for the supervisor's end: a drained worker never consumes again
