@@ -9,8 +9,12 @@ from app.queue.config import QueueConfig
 from app.queue.handling import Reject
 from app.queue.headers import FRESH, History, timestamp
 
-MAX_CRASHES = 3
-"""A message that was in hand this many times in a row when its process died goes to the dead-letter queue."""
+MAX_CRASHES = 5
+"""A message that was in hand this many times in a row when its process died goes to the dead-letter queue.
+
+A process may also be killed from outside while an innocent suspect runs. That this hits the same one again and again is
+what the number makes unlikely.
+"""
 
 
 class Reason(StrEnum):

@@ -11,6 +11,7 @@ import pytest
 from app.queue import suspects
 from app.queue.interfaces import Message
 from app.queue.names import dlq_name, suspects_name
+from app.queue.policy import MAX_CRASHES
 from app.queue.providers.memory.broker import broker
 from tests.tools.example import UserHandler, audio, queue_config, running
 from tests.tools.waiting import eventually
@@ -34,7 +35,7 @@ async def test_what_another_process_left_is_run_once_by_itself_and_its_count_end
 
 async def test_what_was_in_hand_at_three_deaths_is_dead_lettered_and_not_run() -> None:
     handler = UserHandler()
-    broker.put_back("user_channel", Message(BODY, "guilty", {"queue-crashes": 2}))
+    broker.put_back("user_channel", Message(BODY, "guilty", {"queue-crashes": MAX_CRASHES - 1}))
     async with running((queue_config(), handler)):
         await eventually(lambda: broker.depth(dlq_name("user_channel")) == 1, "it is dead-lettered")
     assert handler.attempts == []
