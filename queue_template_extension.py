@@ -142,8 +142,8 @@ def _wrong(text: str) -> WrongAnswerError:
 
 def slug(name: str) -> str:
     """A slug made of a project's name; `queue-service` if nothing of it can be used."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()  # São Paulo: sao-paulo
-    text = re.sub(r"[^a-z0-9]+", "-", plain.lower())
+    plain = unicodedata.normalize("NFKD", name.casefold()).encode("ascii", "ignore").decode()  # São Paulo: sao-paulo
+    text = re.sub(r"[^a-z0-9]+", "-", plain)
     text = re.sub(r"^[0-9-]+", "", text)[:64].rstrip("-")
     return text if text and text not in WINDOWS else "queue-service"
 
@@ -160,11 +160,11 @@ def checked_slug(text: str) -> str:
     return text
 
 
-def checked_number(text: str, name: str, low: int, high: int) -> str:
+def checked_number(text: str, name: str, low: int, high: int, example: int) -> str:
     """The number, as text. Raises WrongAnswerError."""
     if not re.fullmatch(r"[0-9]{1,9}", str(text).strip()) or not low <= int(text) <= high:
         raise WrongAnswerError(
-            f"{name}: {text!r} must be a whole number from {low} to {high}. Right is, for example: {max(low, 5)}"
+            f"{name}: {text!r} must be a whole number from {low} to {high}. Right is, for example: {example}"
         )
     return str(int(text))
 

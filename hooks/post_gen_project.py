@@ -12,7 +12,7 @@ from typing import Any
 Queue = dict[str, Any]
 PLAN = json.loads(json.loads(r"""[{{ cookiecutter.__plan | tojson }}]""")[0])
 """`queues`: name, provider, dlq, handler, types (name, method, model); `dropped_providers`: those that nobody chose."""
-PROJECT = json.loads(r"""[{{ cookiecutter.project_slug | tojson }}]""")[0]
+NAME, PROJECT = json.loads(r"""[{{ cookiecutter.project_name | tojson }}, {{ cookiecutter.project_slug | tojson }}]""")
 
 ONLY_WITH = {
     "rabbitmq": [
@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 MODEL = '''
 
 class {model}(BaseModel):
-    """What a `{type}` message holds. One that doesn't fit goes to the dead-letter queue at once."""
+    """What a `{type}` message holds. One that doesn't fit {end} at once."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -53,10 +53,11 @@ CLASS = '''
 class {handler}:
     """One public method a message type.
 
-    Return: the message is done. Raise: it is tried again, later and later, then goes to the dead-letter queue.
-    Raise `Reject`: it goes there at once. A message may come more than once, with the same `message_id`.
+{outcomes}
     """
 '''
+OUTCOMES = """    Return: the message is done. Raise: it is tried again, later and later, then {end}.
+    Raise `Reject`: that happens at once. A message may come more than once, with the same `message_id`."""
 
 METHOD = '''
 {decorator}    async def {method}(self, message: {model}) -> None:
@@ -72,17 +73,15 @@ NO_TYPES = '''
 
 TEST = '''"""How to test the handlers of {queue}: no broker, no server, just the call."""
 
-from app.queue.config import load_queues
-from app.queue.setup import get_consumer
+from tests.tools.handlers import handler_of
 
 
 {tests}'''
 
 TEST_CASE = '''async def test_{method}_is_handled() -> None:
-    """`process_message` validates the payload and calls the method, as for a received message."""
-    queue = load_queues().queue("{queue}")
-    assert queue is not None
-    await get_consumer(queue).process_message({payload})
+    """The payload is validated and the method called, as for a received message; what it raises is raised here."""
+    async with handler_of("{queue}") as handler:
+        await handler.process_message({payload})
 '''
 
 
@@ -95,8 +94,9 @@ def handler_module(queue: Queue) -> str:
         imports = "from typing import Any\n"
     names = "current_delivery, message_type" if decorated else "current_delivery"
     parts = [HANDLER_HEAD.format(queue=queue["name"], imports=imports, names=names)]
-    parts += [MODEL.format(model=kind["model"], type=kind["name"]) for kind in types]
-    parts.append(CLASS.format(handler=queue["handler"]))
+    end = "goes to the dead-letter queue" if queue["dlq"] else "is logged whole and dropped"
+    parts += [MODEL.format(model=kind["model"], type=kind["name"], end=end) for kind in types]
+    parts.append(CLASS.format(handler=queue["handler"], outcomes=OUTCOMES.format(end=end)))
     for kind in types:
         decorator = "" if kind["name"] == kind["method"] else '    @message_type("%s")\n' % kind["name"]
         parts.append(METHOD.format(decorator=decorator, method=kind["method"], model=kind["model"], type=kind["name"]))
@@ -136,6 +136,14 @@ def drop_unused_providers() -> None:
         write(pyproject, "".join(line for line in lines if "# only with " + provider not in line))
 
 
+def write_title() -> None:
+    """The project's name as the title of its API, if it has room on the line."""
+    main = Path("app/main.py")
+    title = " ".join(NAME.split()).encode("unicode_escape").decode().replace('"', "\\x22")
+    if len(title) <= 60:
+        write(main, main.read_text(encoding="utf-8").replace('title="Queue Service"', 'title="%s"' % title))
+
+
 def write(path: Path, text: str) -> None:
     """Write a file with the same bytes on every platform."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -149,5 +157,6 @@ def say_what_is_next() -> None:
 
 if __name__ == "__main__":
     write_handlers()
+    write_title()
     drop_unused_providers()
     say_what_is_next()

@@ -53,7 +53,8 @@ def test_the_default_project_is_clean_and_its_tests_pass(default_project: Projec
 def test_queues_of_all_kinds_in_one_project_are_clean_and_its_tests_pass(bake: Bake) -> None:
     project = bake(
         project_name="Mixed bag",
-        queues="user_channel: send_audio, send_text; orders@memory!nodlq: order.created, order-paid; untyped",
+        queues="user_channel: send_audio, send_text; orders@memory!nodlq: order.created, order-paid; untyped; "
+        "logging: sendAudio, Order, list, type, self, message, str, model_dump, logger, l",
     )
     check(project)
     queues = {queue["name"]: queue for queue in yaml.safe_load(project.read("queues.yaml"))["queues"]}
@@ -61,7 +62,13 @@ def test_queues_of_all_kinds_in_one_project_are_clean_and_its_tests_pass(bake: B
         "user_channel": ("rabbitmq", True),
         "orders": ("memory", False),
         "untyped": ("rabbitmq", True),
+        "logging": ("rabbitmq", True),
     }
+    orders, users = (project.read(f"app/queue/handlers/{name}.py") for name in ("orders", "user_channel"))
+    assert "then is logged whole and dropped" in " ".join(orders.split())
+    assert "dead-letter" not in orders
+    assert "then goes to the dead-letter queue" in " ".join(users.split())
+    assert 'FastAPI(title="Mixed bag", ' in project.read("app/main.py")
     project.run("pytest", "-q", "-p", "no:cacheprovider", "tests/project", "tests/handlers")
 
 

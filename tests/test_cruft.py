@@ -82,14 +82,14 @@ def test_an_edited_project_takes_in_a_release_and_a_queue_without_a_conflict(rep
 
     # The template's next release: the core, a stub's shape, the grammar's module, a new file.
     service = repository / "{{cookiecutter.project_slug}}"
-    change(service / "app/queue/policy.py", "MAX_CRASHES = 3", "MAX_CRASHES = 4")
+    change(service / "app/queue/policy.py", "MAX_CRASHES = 5", "MAX_CRASHES = 6")
     change(repository / "hooks/post_gen_project.py", "Return: the message is done.", "Return: the message is finished.")
     change(repository / "queue_template_extension.py", "MAX_NAME = 48", "MAX_NAME = 40")
     (service / "app/queue/new_part.py").write_text('"""A new part."""\n', encoding="utf-8")
     commit(repository, "Release 2")
     run(project.path, "cruft", "update", "--skip-apply-ask", "--allow-untracked-files")
     assert no_conflict(project)
-    assert "MAX_CRASHES = 4" in project.read("app/queue/policy.py")
+    assert "MAX_CRASHES = 6" in project.read("app/queue/policy.py")
     assert "app/queue/new_part.py" in project.files()
     # The stub's new docstring is taken in, and every line of the user's is still there.
     before = {name: text.replace("the message is done.", "the message is finished.") for name, text in before.items()}

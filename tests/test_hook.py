@@ -21,7 +21,13 @@ def hook() -> Any:
 
 
 def rendered(**answers: str) -> Any:
-    context = {"project_slug": "a-slug", "provider": "rabbitmq", "dead_letter_queues": "yes", **answers}
+    context = {
+        "project_name": "A name",
+        "project_slug": "a-slug",
+        "provider": "rabbitmq",
+        "dead_letter_queues": "yes",
+        **answers,
+    }
     context["__plan"] = plan(context)
     environment = StrictEnvironment(context={"cookiecutter": context}, keep_trailing_newline=True)
     source = (ROOT / "hooks/post_gen_project.py").read_text(encoding="utf-8")

@@ -15,23 +15,44 @@ from app.queue.errors import ConfigError
 
 def main() -> int:
     """Serve until a signal. A wrong configuration is one message, and exit code 2."""
-    level = os.environ.get("LOG_LEVEL", "INFO").upper()
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)-8s %(name)s: %(message)s")
     try:
+        logging.basicConfig(level=_level(), format="%(asctime)s %(levelname)-8s %(name)s: %(message)s")
+        port = _port()
         load_queues()
         role()
         from app.main import app  # noqa: PLC0415 - whatever the user's module does comes after the check
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
     uvicorn.run(
         app,
-        host=os.environ.get("HOST", "127.0.0.1"),
-        port=int(os.environ.get("PORT", "8000")),
+        host=os.environ.get("HOST") or "127.0.0.1",
+        port=port,
         log_config=None,
         timeout_graceful_shutdown=10,
     )
     return 0
+
+
+def _level() -> int:
+    name = (os.environ.get("LOG_LEVEL") or "INFO").upper()
+    levels = logging.getLevelNamesMapping()
+    if name not in levels:
+        raise ConfigError(f"environment variable LOG_LEVEL: must be one of {', '.join(levels)}, not {name!r}")
+    return levels[name]
+
+
+def _port() -> int:
+    text = os.environ.get("PORT") or "8000"
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) < 65_536):
+        raise ConfigError(f"environment variable PORT: must be a number from 0 to 65535, not {text!r}")
+    return int(text)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """False for uvicorn's traceback around a ConfigError: the lifespan has said already what is wrong."""
+    return f"\n{ConfigError.__module__}.{ConfigError.__name__}: " not in str(record.msg)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from fastapi.security import APIKeyHeader
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse
 
 from app.queue.environment import Role
 from app.queue.errors import CircuitOpenError, MessageTooLargeError, PublishError
@@ -132,6 +133,14 @@ async def publish_message(
         raise HTTPException(413, str(error)) from None
     except PublishError as error:
         return _unavailable(error)
+
+
+async def publish_failed(_: Request, error: Exception) -> Response:
+    """The answer to a PublishError that a route of yours lets through: 503, as above; 413 if it is too large."""
+    assert isinstance(error, PublishError)
+    if isinstance(error, MessageTooLargeError):
+        return JSONResponse({"detail": str(error)}, 413)
+    return _unavailable(error)
 
 
 def _unavailable(error: PublishError) -> Response:

@@ -12,7 +12,7 @@ import re
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator, model_validator
@@ -111,6 +111,12 @@ class QueueConfig(Section):
     circuit_breaker: CircuitBreakerConfig = CircuitBreakerConfig()
     pause: PauseConfig = PauseConfig()
 
+    @model_validator(mode="after")
+    def _enough_in_hand(self) -> Self:
+        if "concurrency" in self.model_fields_set and self.prefetch < self.concurrency:
+            raise ValueError("concurrency is more than prefetch, so it is never reached: raise prefetch, too")
+        return self
+
     @field_validator("name")
     @classmethod
     def _good_name(cls, name: str) -> str:
@@ -150,6 +156,8 @@ def load_queues(path: str | os.PathLike[str] | None = None) -> QueuesConfig:
     override = environment.provider_override()
     names: list[str] = []
     queues: list[QueueConfig] = []
+    if unknown := [key for key in document if key not in QueuesConfig.model_fields]:
+        raise ConfigError(f"{file}: {_unknown(unknown[0], QueuesConfig, [])}")
     entries = document.pop("queues", None)
     if not isinstance(entries, list) or not entries:
         raise ConfigError(f"{file}: key 'queues' must be a list with at least one queue")

@@ -232,3 +232,5 @@ class Provider:
     publisher: Callable[[str, Any, tuple[PublishMiddleware, ...]], QueuePublisher]
     dead_letters: Callable[[str, Any, Place], DeadLetterQueueHandler]
     health_check: Callable[[str, Any], QueueHealthCheck]
+    in_process: bool = False
+    """True if messages live in the process of the service, so that no other process can see them."""

@@ -51,6 +51,7 @@ class MessageProcessor:
         """Make every public method of `handler` the handler of a message type of `queue`. Raises ConfigError."""
         if queue in self._handlers:
             raise ConfigError(f"queue {queue!r} has two handlers: {_name(self._handlers[queue])} and {_name(handler)}")
+        _check_context(handler)
         routes: dict[str, Route] = {}
         for name, member in inspect.getmembers_static(type(handler)):
             if name.startswith("_") or not (callable(member) or isinstance(member, staticmethod | classmethod)):
@@ -166,6 +167,16 @@ def _route(handler: object, name: str, member: Any) -> Route:
     else:
         raise ConfigError(f"{where}: 'message' must be annotated with a pydantic model or a dict: {example}")
     return Route(typing.cast("Callable[[Any], Awaitable[None]]", method), model, plain=not _is_async(member))
+
+
+def _check_context(handler: object) -> None:
+    """What a handler opens is opened by `async with`; half of that, or a plain `with`, would silently never happen."""
+    there = {name for name in ("__enter__", "__exit__", "__aenter__", "__aexit__") if hasattr(type(handler), name)}
+    if there and not {"__aenter__", "__aexit__"} <= there:
+        raise ConfigError(
+            f"{_name(handler)}: has {' and '.join(sorted(there))}; to be entered before its first message and left "
+            "after its last, a handler needs both 'async def __aenter__' and 'async def __aexit__'"
+        )
 
 
 def _is_async(function: Any) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 import tenacity
 
-from app.queue.errors import BrokerRefusedError
+from app.queue.errors import BrokerError, BrokerRefusedError
 from app.queue.interfaces import Link
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Supervisor:
                     self.detail = await self._link.lost()
                     logger.warning("%s: %s; connecting again", self._name, self.detail)
                 except Exception as error:
-                    self.detail = str(error) or repr(error)
+                    self.detail = _said(error)
                     logger.exception("%s: failed; connecting again", self._name)
                 stable = time.monotonic() - opened_at > STABLE_AFTER
                 await asyncio.sleep(random.uniform(0.0, 0.2) if stable else random.uniform(0.5, 1.5))  # noqa: S311
@@ -70,15 +70,24 @@ class Supervisor:
 
     def _note_failure(self, state: tenacity.RetryCallState) -> None:
         error = _error(state)
-        self.detail = str(error) or repr(error)
+        self.detail = _said(error)
         delay = state.next_action.sleep if state.next_action else 0.0
-        logger.warning("%s: %s; trying again in %.1f s", self._name, self.detail, delay)
+        # Not the broker's doing, so where it went wrong is worth a look: once.
+        shown = None if isinstance(error, BrokerError) or state.attempt_number > 1 else error
+        logger.warning("%s: %s; trying again in %.1f s", self._name, self.detail, delay, exc_info=shown)
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
     """A wrong password is not right two seconds later; a broker that restarts may be back."""
     wait = _refused_wait if isinstance(_error(state), BrokerRefusedError) else _unreachable_wait
     return wait(state)
+
+
+def _said(error: BaseException | None) -> str:
+    """A broker's error in its own words; any other with its type, since `'host'` says little for a KeyError."""
+    if isinstance(error, BrokerError) and str(error):
+        return str(error)
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 def _error(state: tenacity.RetryCallState) -> BaseException | None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+import pytest_asyncio
 
 from tests.tools.example import UserHandler, audio
-from tests.tools.server import serving
+from tests.tools.server import API_KEY, serving
 from tests.tools.waiting import eventually
 
 PATH = "/queues/user_channel/messages"
@@ -22,15 +22,34 @@ QUEUES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture
-def handler() -> UserHandler:
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(scope="module")
+def served_handler() -> UserHandler:
     return UserHandler()
 
 
-@pytest.fixture
-async def client(tmp_path: Path, handler: UserHandler) -> AsyncIterator[httpx2.AsyncClient]:
-    async with serving(tmp_path, QUEUES, {"user_channel": handler}) as client:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def served(
+    tmp_path_factory: pytest.TempPathFactory, served_handler: UserHandler
+) -> AsyncIterator[httpx2.AsyncClient]:
+    """One service for all tests of this module."""
+    async with serving(tmp_path_factory.mktemp("http"), QUEUES, {"user_channel": served_handler}) as client:
         yield client
+
+
+@pytest.fixture
+def client(served: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> httpx2.AsyncClient:
+    monkeypatch.setenv("API_KEY", API_KEY)
+    return served
+
+
+@pytest.fixture
+def handler(served_handler: UserHandler) -> UserHandler:
+    served_handler.handled.clear()
+    served_handler.attempts.clear()
+    return served_handler
 
 
 async def test_a_message_is_accepted_with_its_id_and_handled(client: httpx2.AsyncClient, handler: UserHandler) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import pytest
 
+from app.queue import threads
 from app.queue.config import QueuesConfig
 from app.queue.errors import ConfigError, QueueError
 from app.queue.handling import current_delivery
@@ -45,8 +46,9 @@ async def test_consumers_run_on_at_most_consumer_threads_loops_beside_that_of_ht
 
 
 async def test_a_handler_that_blocks_its_loop_delays_neither_http_nor_other_threads_and_is_named(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(threads, "BLOCKED_AFTER", 0.5)
     released = threading.Event()
 
     class Blocking:

@@ -35,12 +35,23 @@ def test_a_wrong_configuration_is_one_message_and_exit_code_2(tmp_path: Path) ->
     assert output.count("\n") == 1, output
 
 
+def test_a_consumed_queue_without_a_handler_is_one_line_and_no_traceback(tmp_path: Path) -> None:
+    with process("queues: [{name: nobodys, type: memory}]", tmp_path) as (service, _):
+        output, _ = service.communicate(timeout=30)
+    assert service.returncode != 0
+    assert output.count("nobodys") == 1, output
+    assert "Traceback" not in output
+
+
 @pytest.mark.parametrize(
     ("yaml", "environment", "said"),
     [
         ("queues: []", {}, "key 'queues' must be a list with at least one queue"),
         ("queues: [{name: q, type: memory, prefetch: '${NOT_SET}'}]", {}, "environment variable NOT_SET is not set"),
         ("queues: [{name: q, type: memory, enable_consumer: false}]", {"QUEUE_ROLE": "boss"}, "QUEUE_ROLE"),
+        ("", {"PORT": "abc"}, "environment variable PORT: must be a number from 0 to 65535, not 'abc'"),
+        ("", {"PORT": "65536"}, "environment variable PORT"),
+        ("", {"LOG_LEVEL": "loud"}, "environment variable LOG_LEVEL: must be one of CRITICAL"),
     ],
 )
 def test_the_check_before_the_start_sees_the_file_the_variables_and_the_role(

@@ -203,6 +203,11 @@ WRONG_FILES = {
     "shrinking delays": (queue_yaml("retry: {multiplier: 0.5}"), [QUEUE, "key 'retry.multiplier'", "equal to 1"]),
     "a negative interval": (queue_yaml("dlq: {retry_interval: -1}"), [QUEUE, "key 'dlq.retry_interval'"]),
     "no concurrency": (queue_yaml("concurrency: 0"), [QUEUE, "key 'concurrency'"]),
+    "more handlers than messages": (
+        queue_yaml("prefetch: 5", "concurrency: 6"),
+        [QUEUE, "concurrency is more than prefetch", "raise prefetch"],
+    ),
+    "a typing error in queues": ("queue:\n  - {name: my_queue, type: memory}", ["key 'queue'", "mean 'queues'?"]),
     "too many delays": (
         queue_yaml("retry: {max_attempts: 100, multiplier: 1.01}"),
         [QUEUE, "key 'retry'", "99 different delays", "at most 32", "lower max_attempts or max_delay", "multiplier"],
@@ -247,6 +252,14 @@ def test_a_name_that_is_reserved_for_the_places_of_a_queue_is_refused(load: Load
 @pytest.mark.parametrize("name", ["a", "my_queue", "Orders.EU-1", "9", "a" * 128, "dlq"])
 def test_a_good_name_is_taken(load: Load, name: str) -> None:
     assert load(f"queues: [{{name: {name!r}, type: memory}}]").queues[0].name == name
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [["prefetch: 1"], ["prefetch: 50", "concurrency: 50"], ["concurrency: 20"], ["prefetch: 1", "concurrency: 1"]],
+)
+def test_a_small_prefetch_alone_is_fine(load: Load, keys: list[str]) -> None:
+    assert load(queue_yaml(*keys)).queues[0].prefetch >= 1
 
 
 # --- the environment in the file

@@ -168,6 +168,8 @@ async def test_inherited_and_decorated_methods_are_handlers_private_ones_and_att
         async def __aenter__(self) -> Self:
             return self
 
+        async def __aexit__(self, *_: object) -> None: ...
+
         @property
         def size(self) -> int:
             raise AssertionError("registering a handler reads none of its properties")

@@ -144,6 +144,8 @@ def test_the_heartbeat_is_in_every_url() -> None:
         ("amqp://host?heartbeat=5", "no options behind a '?'"),
         ("amqps://host/v?no_verify_ssl=1", "no options behind a '?'"),
         ("host?x", "no options behind a '?'"),
+        ("$RABBITMQ_HOST", "is written ${NAME}"),
+        ("amqp://me:$PASSWORD@host", "is written ${NAME}"),
         (["a", "amqp://b?x=1"], "no options behind a '?'"),
         ("amqp://", "not a host or URL"),
         ("amqp:///v", "not a host or URL"),

@@ -84,8 +84,19 @@ async def test_a_link_that_can_not_be_opened_is_tried_until_it_can(
     link.errors = [BrokerUnavailableError("RabbitMQ is away"), OSError("no route"), RuntimeError()] * 10
     task = asyncio.create_task(supervisor.run())
     await eventually(lambda: link.log == ["open"], "it is connected")
-    for text in ("RabbitMQ is away", "no route", "RuntimeError()"):
+    for text in ("RabbitMQ is away", "OSError: no route", "RuntimeError"):
         assert f"consumer of 'q': {text}; trying again in " in caplog.text
+    await end(task)
+
+
+async def test_a_failure_that_is_not_the_brokers_is_shown_with_its_traceback_once(
+    link: FakeLink, supervisor: Supervisor, caplog: pytest.LogCaptureFixture
+) -> None:
+    link.errors = [KeyError("host"), KeyError("host")]
+    task = asyncio.create_task(supervisor.run())
+    await eventually(lambda: link.log == ["open"], "it is connected")
+    assert "consumer of 'q': KeyError: 'host'; trying again in " in caplog.text
+    assert caplog.text.count("Traceback") == 1
     await end(task)
 
 

@@ -15,4 +15,5 @@ provider = Provider(
     publisher=MemoryPublisher,
     dead_letters=MemoryDeadLetterQueueHandler,
     health_check=MemoryHealthCheck,
+    in_process=True,
 )

@@ -118,6 +118,8 @@ def _check_url(url: str) -> None:
     scheme, authority, path = _split(url, "amqp")
     if scheme not in ("amqp", "amqps"):
         raise ValueError("a broker_url is a host, or begins with amqp:// or amqps://")
+    if "$" in authority:
+        raise ValueError("a variable of the environment is written ${NAME} or ${NAME:-default}; a '$' itself, %24")
     if "?" in authority + path:
         # aio-pika would take options from here, one of which turns the checking of certificates off.
         raise ValueError("a broker_url has no options behind a '?'; use the keys heartbeat, ssl_context and so on")
