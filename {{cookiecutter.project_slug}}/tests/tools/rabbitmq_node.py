@@ -108,8 +108,9 @@ class RabbitMQNode:
 
 
 def find_server() -> str | None:
-    """The path of an installed rabbitmq-server."""
-    return next((found for server in SERVERS if (found := shutil.which(server))), None)
+    """The path of an installed rabbitmq-server; RABBITMQ_SERVER names another."""
+    servers = (os.environ.get("RABBITMQ_SERVER"), *SERVERS)
+    return next((found for server in servers if server and (found := shutil.which(server))), None)
 
 
 def speaks_amqp(host: str, port: int) -> bool:
