@@ -223,6 +223,14 @@ def test_the_certificate_of_the_broker_is_always_verified(context: dict[str, Any
             "key 'ssl_context.zzz': unknown key; known are: cafile, certfile, check_hostname, keyfile",
         ),
         (["ssl: true", "ssl_context: true"], "key 'ssl_context'"),
+        (
+            ["ssl: true", f"ssl_context: {{cafile: {__file__!r}}}"],
+            "key 'ssl_context': cafile holds no certificate in PEM",
+        ),
+        (
+            ["ssl: true", f"ssl_context: {{certfile: {__file__!r}}}"],
+            "certfile and keyfile are no certificate and its key",
+        ),
     ],
 )
 def test_what_does_not_fit_together_about_tls_is_refused_in_words(load: Load, lines: list[str], part: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from yarl import URL
 
 from app.queue.errors import AckLostError, BrokerError, BrokerRefusedError, BrokerUnavailableError, PublishError
-from app.queue.providers.rabbitmq.errors import connection_error, reply, translated, vhost
+from app.queue.providers.rabbitmq.errors import broken_off, connection_error, reply, translated, vhost
 
 SECRET = "s3cret-hunter2"
 NODE = URL(f"amqps://bob:{SECRET}@broker:5671/my%2Fhost?heartbeat=10", encoded=True)
@@ -22,9 +22,15 @@ def caused(error: Exception, cause: Exception) -> Exception:
     return error
 
 
-def unverified() -> ssl.SSLCertVerificationError:
+def unverified(code: int = 10, message: str = "certificate has expired") -> ssl.SSLCertVerificationError:
     error = ssl.SSLCertVerificationError(1, "certificate verify failed")
-    error.verify_message = "self-signed certificate"
+    error.verify_code, error.verify_message = code, message
+    return error
+
+
+def alert(reason: str) -> ssl.SSLError:
+    error = ssl.SSLError(1, f"[SSL: {reason}]")
+    error.reason = reason
     return error
 
 
@@ -65,11 +71,25 @@ CONNECTION_ERRORS = [
         BrokerUnavailableError,
         ["CONNECTION_FORCED - node is shutting down"],
     ),
-    (unverified(), BrokerRefusedError, ["its certificate is refused: self-signed certificate"]),
+    (unverified(), BrokerRefusedError, ["its certificate is refused: certificate has expired"]),
+    (
+        unverified(18, "self-signed certificate"),
+        BrokerRefusedError,
+        ["its certificate is refused: self-signed certificate; ssl_context cafile must name the authority"],
+    ),
+    (alert("TLSV13_ALERT_CERTIFICATE_REQUIRED"), BrokerRefusedError, ["give ssl_context certfile and keyfile"]),
+    (alert("TLSV1_ALERT_UNKNOWN_CA"), BrokerRefusedError, ["refuses the service's certificate: unknown ca"]),
+    (
+        alert("SSLV3_ALERT_CERTIFICATE_EXPIRED"),
+        BrokerRefusedError,
+        ["refuses the service's certificate: certificate expired"],
+    ),
+    (alert("SSLV3_ALERT_HANDSHAKE_FAILURE"), BrokerRefusedError, ["does the broker demand a certificate"]),
+    (alert("TLSV1_ALERT_PROTOCOL_VERSION"), BrokerRefusedError, ["TLS failed: ", "PROTOCOL_VERSION"]),
     (
         caused(aiormq.AMQPConnectionError("failed"), caused(OSError("failed"), unverified())),
         BrokerRefusedError,
-        ["its certificate is refused: self-signed certificate"],
+        ["its certificate is refused: certificate has expired"],
     ),
     (
         caused(ConnectionError("failed"), ssl.SSLError(1, "WRONG_VERSION_NUMBER")),
@@ -88,6 +108,20 @@ def test_a_connection_that_fails_says_where_and_why_and_whether_waiting_helps(
     assert str(found).startswith("RabbitMQ at broker:5671: ")
     assert [part for part in parts if part not in str(found)] == [], str(found)
     assert SECRET not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_so"),
+    [
+        (ConnectionResetError(104, "Connection reset by peer"), True),
+        (caused(aiormq.AMQPConnectionError("closed"), asyncio.IncompleteReadError(b"", 7)), True),
+        (caused(aiormq.AMQPConnectionError("failed"), ConnectionRefusedError(111, "refused")), False),
+        (caused(aiormq.AMQPConnectionError("failed"), alert("TLSV1_ALERT_UNKNOWN_CA")), False),
+        (TimeoutError(), False),
+    ],
+)
+def test_a_connection_that_broke_off_without_a_word_is_told_from_others(error: Exception, is_so: bool) -> None:
+    assert broken_off(error) is is_so
 
 
 @pytest.mark.parametrize(

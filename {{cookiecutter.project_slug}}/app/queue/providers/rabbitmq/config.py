@@ -25,9 +25,10 @@ class SSLContextConfig(Section):
     """False: the broker's certificate may be for another name. It must be valid all the same."""
 
     @model_validator(mode="after")
-    def _key_with_certificate(self) -> SSLContextConfig:
+    def _usable(self) -> SSLContextConfig:
         if self.keyfile is not None and self.certfile is None:
             raise ValueError("keyfile is given without certfile")
+        self.context()
         return self
 
     @field_validator("cafile", "certfile", "keyfile")
@@ -36,6 +37,23 @@ class SSLContextConfig(Section):
         if path is not None and not path.is_file():
             raise ValueError("there is no such file")
         return path
+
+    def context(self) -> SSLContext:
+        """One that always verifies the broker's certificate. Raises ValueError if a file is no use."""
+        try:
+            context = create_default_context(cafile=self.cafile)
+        except OSError:
+            raise ValueError("cafile holds no certificate in PEM that can be read") from None
+        if self.certfile is not None:
+            try:
+                # The empty password is for a key that has one: OpenSSL would ask for it at the terminal, and wait.
+                context.load_cert_chain(self.certfile, self.keyfile, password="")
+            except OSError:
+                raise ValueError(
+                    "certfile and keyfile are no certificate and its key in PEM; the key must have no passphrase"
+                ) from None
+        context.check_hostname = self.check_hostname
+        return context
 
 
 class RabbitMQQueueConfig(QueueConfig):
@@ -82,15 +100,14 @@ class RabbitMQQueueConfig(QueueConfig):
         return [self._whole(url) for url in given]
 
     def tls(self) -> SSLContext | None:
-        """The context for `amqps://` URLs. It always verifies the broker's certificate."""
+        """The context for `amqps://` URLs, None if there is none. It always verifies the broker's certificate.
+
+        The files are read anew each time, so that one that was renewed counts from the next connection on. Raises
+        ValueError if that one is no use.
+        """
         if not any(url.scheme == "amqps" for url in self.urls()):
             return None
-        options = self.ssl_context or SSLContextConfig()
-        context = create_default_context(cafile=options.cafile)
-        if options.certfile is not None:
-            context.load_cert_chain(options.certfile, options.keyfile)
-        context.check_hostname = options.check_hostname
-        return context
+        return (self.ssl_context or SSLContextConfig()).context()
 
     def _whole(self, url: str) -> URL:
         scheme, authority, path = _split(url, "amqps" if self.ssl else "amqp")

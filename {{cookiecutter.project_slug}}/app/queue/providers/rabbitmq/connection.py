@@ -16,9 +16,10 @@ import aio_pika
 import aio_pika.abc
 import aiormq.abc
 
-from app.queue.errors import BrokerError, BrokerUnavailableError
+from app.queue.errors import BrokerError, BrokerRefusedError, BrokerUnavailableError
 from app.queue.providers.rabbitmq.config import RabbitMQQueueConfig
-from app.queue.providers.rabbitmq.errors import CONNECTION_ERRORS, connection_error, translated
+from app.queue.providers.rabbitmq.errors import CONNECTION_ERRORS, translated
+from app.queue.providers.rabbitmq.tls import explained
 
 CONNECT_TIMEOUT = 10.0
 CLOSE_TIMEOUT = 1.0
@@ -121,19 +122,24 @@ class RabbitMQConnectionManager:
     async def _connect(self, purpose: Purpose) -> aio_pika.abc.AbstractConnection:
         urls = self._config.urls()
         random.shuffle(urls)
+        try:
+            tls = self._config.tls()
+        except ValueError as error:
+            raise BrokerRefusedError(f"ssl_context: {error}") from error
         errors: list[BrokerError] = []
         for url in urls:
+            context = tls if url.scheme == "amqps" else None
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT):
                     return await aio_pika.connect(
                         url,
-                        ssl_context=self._config.tls() if url.scheme == "amqps" else None,
+                        ssl_context=context,
                         client_properties={"connection_name": f"{self._config.name} {purpose}"},
                     )
             except asyncio.CancelledError:
                 raise
             except (*CONNECTION_ERRORS, aiormq.exceptions.AMQPException) as error:
-                errors.append(connection_error(error, url))
+                errors.append(await explained(error, url, context))
         # Of several nodes' answers, a refusal says more than a silence.
         raise min(errors, key=lambda error: isinstance(error, BrokerUnavailableError))
 

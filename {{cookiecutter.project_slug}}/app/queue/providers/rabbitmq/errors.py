@@ -21,6 +21,8 @@ CONNECTION_ERRORS = (
     EOFError,
     TimeoutError,
 )
+UNKNOWN_AUTHORITY = (18, 19, 20, 21)
+"""OpenSSL's codes for a certificate that is good, if only its authority were known."""
 
 
 @contextmanager
@@ -59,9 +61,11 @@ def connection_error(error: Exception, url: URL) -> BrokerError:
     while cause is not None and not isinstance(cause, ssl.SSLError):
         cause = cause.__cause__
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return BrokerRefusedError(f"{where}: its certificate is refused: {cause.verify_message}")
+        unknown = getattr(cause, "verify_code", 0) in UNKNOWN_AUTHORITY
+        hint = "; ssl_context cafile must name the authority that signed it" if unknown else ""
+        return BrokerRefusedError(f"{where}: its certificate is refused: {cause.verify_message.rstrip('.')}{hint}")
     if cause is not None:
-        return BrokerRefusedError(f"{where}: TLS failed: {cause}; does this port speak TLS?")
+        return BrokerRefusedError(f"{where}: {_of_tls(cause)}")
     if isinstance(error, aiormq.exceptions.ProbableAuthenticationError | aiormq.exceptions.AuthenticationError):
         return BrokerRefusedError(f"{where}: user {url.user!r} is refused; check username and password")
     if isinstance(error, aiormq.exceptions.InvalidFrameError) and "Connection.Close" in reply(error):
@@ -80,6 +84,29 @@ def connection_error(error: Exception, url: URL) -> BrokerError:
     if isinstance(error, TimeoutError):
         return BrokerUnavailableError(f"{where}: no answer in time")
     return BrokerUnavailableError(f"{where}: {reply(error)}")
+
+
+def _of_tls(error: ssl.SSLError) -> str:
+    """An alert is what the broker has to say of us; all else is what we have to say of it."""
+    alert = str(getattr(error, "reason", "")).partition("ALERT_")[2].replace("_", " ").lower()
+    if alert == "certificate required":
+        return "the broker demands a certificate of the service; give ssl_context certfile and keyfile"
+    if "certificate" in alert or alert == "unknown ca":
+        return f"the broker refuses the service's certificate: {alert}"
+    if alert == "handshake failure":
+        return (
+            "TLS failed: handshake failure; does the broker demand a certificate of the service (ssl_context certfile)?"
+        )
+    return f"TLS failed: {error}" + ("" if alert else "; does this port speak TLS?")
+
+
+def broken_off(error: BaseException | None) -> bool:
+    """True if the peer was there, and ended the connection without a word."""
+    while error is not None and not isinstance(error, ssl.SSLError):
+        if isinstance(error, ConnectionResetError | BrokenPipeError | asyncio.IncompleteReadError):
+            return True
+        error = error.__cause__
+    return False
 
 
 def vhost(url: URL) -> str:
