@@ -117,12 +117,17 @@ def row(request: pytest.FixtureRequest) -> WriteRow:
 
 
 @pytest.fixture(scope="session")
-def node() -> Iterator[RabbitMQNode]:
-    """A private RabbitMQ, which tests may kill."""
+def installed() -> None:
+    """Fails or skips what needs a RabbitMQ of its own, if none can be started."""
     if find_server() is None:
         if os.environ.get("REQUIRE_RABBITMQ") == "1":
             pytest.fail("rabbitmq-server is not installed, and the fault suite kills a RabbitMQ of its own")
         pytest.skip("rabbitmq-server is not installed, and the fault suite kills a RabbitMQ of its own")
+
+
+@pytest.fixture(scope="session")
+def node(installed: None) -> Iterator[RabbitMQNode]:
+    """A private RabbitMQ, which tests may kill."""
     node = RabbitMQNode()
     try:
         node.start()

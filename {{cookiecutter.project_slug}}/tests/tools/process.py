@@ -103,6 +103,11 @@ class ServiceProcess:
         return self._process is None or self._process.poll() is not None
 
     @property
+    def exit_code(self) -> int | None:
+        """What the process has ended with; None if it has not."""
+        return None if self._process is None else self._process.poll()
+
+    @property
     def log(self) -> str:
         """All that it has logged, in all its lives."""
         return self._log_file.read_text(errors="replace") if self._log_file.exists() else ""

@@ -20,22 +20,25 @@ SERVERS = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "/opt/homebrew/sbin/rabbitmq
 
 
 class RabbitMQNode:
-    """One node with its own data, Erlang cookie and port mapper. Guest may log in from this machine."""
+    """One node with its own data, Erlang cookie and port mapper. Guest may log in from this machine.
 
-    def __init__(self) -> None:
+    With a `partner`, it has that node's cookie and port mapper, so that the two can be in one cluster.
+    """
+
+    def __init__(self, partner: RabbitMQNode | None = None) -> None:
         server = find_server()
         if server is None:
             raise RuntimeError("rabbitmq-server is not installed")
         self._server = server
         self._home = Path(tempfile.mkdtemp(prefix="rabbitmq-node-"))
         self.port = free_port()
-        self._name = f"node{self.port}@localhost"
-        self._environment = {
+        self.name = f"node{self.port}@localhost"
+        self._environment: dict[str, str] = {
             **{name: value for name, value in os.environ.items() if not name.startswith("RABBITMQ_")},
-            "HOME": str(self._home),
-            "ERL_EPMD_PORT": str(free_port()),
+            "HOME": partner._environment["HOME"] if partner else str(self._home),
+            "ERL_EPMD_PORT": partner._environment["ERL_EPMD_PORT"] if partner else str(free_port()),
             "ERL_EPMD_RELAXED_COMMAND_CHECK": "1",  # or its end is refused after a kill -9 of the node
-            "RABBITMQ_NODENAME": self._name,
+            "RABBITMQ_NODENAME": self.name,
             "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_DIST_PORT": str(free_port()),
@@ -51,6 +54,15 @@ class RabbitMQNode:
     def url(self) -> str:
         """The node's URL."""
         return f"amqp://guest:guest@127.0.0.1:{self.port}/"
+
+    @property
+    def running(self) -> bool:
+        """True if the process is there."""
+        return self._process is not None and self._process.poll() is None
+
+    def configure(self, lines: str) -> None:
+        """Write `rabbitmq.conf`, for the next start."""
+        (self._home / "rabbitmq.conf").write_text(lines)
 
     def start(self) -> None:
         """Start the node, or start it again with its data. Returns when it accepts connections."""
@@ -72,13 +84,13 @@ class RabbitMQNode:
 
     def keep_running(self) -> None:
         """Start the node if it was killed."""
-        if self._process is None or self._process.poll() is not None:
+        if not self.running:
             self.start()
 
     def ctl(self, *arguments: str) -> str:
         """Run rabbitmqctl on the node, and return what it prints."""
         tool = str(Path(self._server).with_name("rabbitmqctl"))
-        command = [tool if Path(tool).exists() else "rabbitmqctl", "-n", self._name, *arguments]
+        command = [tool if Path(tool).exists() else "rabbitmqctl", "-n", self.name, *arguments]
         done = subprocess.run(command, env=self._environment, capture_output=True, text=True, timeout=60, check=True)
         return done.stdout
 
