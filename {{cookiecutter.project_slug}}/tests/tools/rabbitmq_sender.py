@@ -7,8 +7,9 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import cycle
 from typing import Any
 
 import aiormq
@@ -24,13 +25,15 @@ PATIENCE = 180.0
 class Sender:
     """Sends JSON messages to one queue. Every try has a fresh id, so that what landed unconfirmed is no duplicate.
 
+    With several URLs, the nodes of a cluster, the next connection is to the next node.
+
     Attributes:
         confirmed: ids of the messages that the broker has confirmed.
         attempted: all ids.
     """
 
-    def __init__(self, url: str, queue: str) -> None:
-        self._url = url
+    def __init__(self, urls: str | Sequence[str], queue: str) -> None:
+        self._urls = cycle([urls] if isinstance(urls, str) else urls)
         self._queue = queue
         self.attempted: set[str] = set()
         self.confirmed: set[str] = set()
@@ -67,7 +70,7 @@ class Sender:
         while len(self.confirmed) < goal:
             assert time.monotonic() < deadline, f"{self._queue}: not confirmed within {PATIENCE:g} s"
             try:
-                connection = await asyncio.wait_for(aiormq.connect(self._url), TIMEOUT)
+                connection = await asyncio.wait_for(aiormq.connect(next(self._urls)), TIMEOUT)
             except (OSError, RuntimeError, aiormq.AMQPError):
                 await asyncio.sleep(0.2)
                 continue
