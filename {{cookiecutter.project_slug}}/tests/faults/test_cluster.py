@@ -148,7 +148,7 @@ class Load:
                     down.close()
                 ended = time.monotonic() if outage else began
                 flows = wait_until(lambda: steady(world, ended), 90) < 90
-                again = longest_gap(world, began)
+                again = longest_gap(world, began) if flows else (began, time.monotonic())
                 service.wait_until(lambda: service.get("/health/ready").status == 200, "the service is ready again")
                 fed_by = feeds(cluster, world.queue)
             wait_until(lambda: cluster.online(world.queue) == cluster.members(world.queue))
