@@ -31,7 +31,7 @@ setup: .venv/.ready ## make the virtual environment: the template's tools, and w
 	$(PYTHON) -m scripts.export build/template
 	$(UV) sync --quiet --no-config --python $(PYTHON)
 	$(BIN)/cookiecutter --no-input --output-dir build/setup build/template > /dev/null
-	$(UV) pip install --quiet --python $(BIN)/python -r build/setup/queue-service/pyproject.toml --group build/setup/queue-service/pyproject.toml:dev
+	$(UV) pip install --quiet --python $(BIN)/python -r build/setup/queue-service/pyproject.toml $(foreach group,dev faults,--group build/setup/queue-service/pyproject.toml:$(group))
 	@touch $@
 
 .tools/.ready:

@@ -29,6 +29,7 @@ BODY_TIMEOUT = 30.0
 """Seconds in which a client must have sent its body."""
 RETRY_AFTER = 5
 MESSAGE_ID = re.compile(r"[!-~]{1,128}")
+TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{0,100})?")
 _api_key = APIKeyHeader(name="X-API-Key", auto_error=False, description="The value of API_KEY in the environment.")
 
 
@@ -100,9 +101,15 @@ async def publish_message(
     queue: str,
     request: Request,
     x_message_id: Annotated[
-        str | None, Header(description="1 to 128 visible ASCII characters; the same when you try again.")
+        str | None,
+        Header(
+            description="1 to 128 visible ASCII characters; the same when you try again.",
+            json_schema_extra={"pattern": f"^{MESSAGE_ID.pattern}$"},  # checked below, for an answer in plain words
+        ),
     ] = None,
-    traceparent: Annotated[str | None, Header(description="W3C trace context, passed on with the message.")] = None,
+    traceparent: Annotated[
+        str | None, Header(description="W3C trace context, passed on with the message; ignored if it is none.")
+    ] = None,
 ) -> Accepted | Response:
     """Publish a message. 202 means that the broker has it safely."""
     service: QueueService = request.app.state.queue_service
@@ -124,7 +131,7 @@ async def publish_message(
             service.dispatcher.resolve(queue, body)
     except InvalidMessageError as error:
         raise HTTPException(422, str(error)) from None
-    headers = {"traceparent": traceparent} if traceparent else None
+    headers = {"traceparent": traceparent} if traceparent and TRACEPARENT.fullmatch(traceparent) else None
     try:
         return Accepted(
             message_id=await publisher.publish_message(queue, body, message_id=x_message_id, headers=headers)

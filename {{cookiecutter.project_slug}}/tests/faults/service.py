@@ -6,6 +6,7 @@ The user's handlers and the user's `app/main.py` stay out of it; all the rest is
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -18,6 +19,7 @@ from unittest import mock
 from fastapi import FastAPI
 
 from app.__main__ import main as serve
+from app.queue import publishing
 from app.queue.config import load_queues
 from app.queue.handling import Reject, current_delivery
 from app.queue.interfaces import Delivery
@@ -25,6 +27,7 @@ from app.queue.middleware import HandleNext
 from app.queue.policy import Action, Outcome
 from app.queue.processor import MessageProcessor, decode
 from app.queue.providers.rabbitmq.message_handler import RabbitMQMessageHandler
+from app.queue.publishing import publish, publish_from_thread
 from app.queue.setup import queue_lifespan
 from tests.tools.ledger import Ledger
 
@@ -37,6 +40,11 @@ def note(mark: str) -> None:
     """Write down what happens to the message that is being handled."""
     info = current_delivery()
     ledger.note(mark, info.message_id, info.attempt)
+
+
+def forwarded_id() -> str:
+    """The id of the message that the one that is being handled sends on to the queue that it names."""
+    return f"{current_delivery().message_id}-on"
 
 
 def die_once(message_id: str, asked: object, stage: str) -> None:
@@ -73,6 +81,8 @@ class FaultsHandler:
         try:
             await asyncio.sleep(message.get("sleep", 0))
             act(message)
+            if "forward" in message:
+                await publish(message["forward"], {"type": "work"}, message_id=forwarded_id())
         except asyncio.CancelledError:
             note("cancelled")
             raise
@@ -82,6 +92,8 @@ class FaultsHandler:
         note("begin")
         time.sleep(message.get("sleep", 0))
         act(message)
+        if "forward" in message:
+            publish_from_thread(message["forward"], {"type": "work"}, message_id=forwarded_id())
         note("done")
 
 
@@ -106,15 +118,25 @@ def asked_of(delivery: Delivery) -> object:
 
 
 def register(processor: MessageProcessor) -> None:
-    """A handler for every queue of the file."""
+    """A handler for every queue that is consumed."""
     for queue in load_queues().queues:
-        processor.register_handler(queue.name, FaultsHandler())
+        if queue.enable_consumer:
+            processor.register_handler(queue.name, FaultsHandler())
+
+
+async def counts() -> dict[str, int]:
+    """How many tasks all event loops have, and how many objects the garbage collector knows."""
+    gc.collect()
+    loops = {asyncio.get_running_loop(), *publishing._by_loop}
+    return {"tasks": sum(len(asyncio.all_tasks(loop)) for loop in loops), "objects": len(gc.get_objects())}
 
 
 def main() -> int:
     """Serve until a signal."""
+    app = FastAPI(lifespan=queue_lifespan([dying], register=register))
+    app.add_api_route("/counts", counts, include_in_schema=False)
     user_module = ModuleType("app.main")
-    vars(user_module)["app"] = FastAPI(lifespan=queue_lifespan([dying], register=register))
+    vars(user_module)["app"] = app
     with (
         mock.patch.dict(sys.modules, {"app.main": user_module}),
         mock.patch.object(RabbitMQMessageHandler, "ack", dying_ack),

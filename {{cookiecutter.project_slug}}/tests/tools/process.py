@@ -98,6 +98,12 @@ class ServiceProcess:
         return time.monotonic() - began
 
     @property
+    def pid(self) -> int:
+        """The process."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def ended(self) -> bool:
         """True if the process is not running."""
         return self._process is None or self._process.poll() is not None
