@@ -80,8 +80,11 @@ _BODY = {
 }
 
 
-def check_api_key(key: Annotated[str | None, Security(_api_key)]) -> None:
-    """401 unless the key is that of the environment. Without one there, nobody may publish."""
+async def check_api_key(key: Annotated[str | None, Security(_api_key)]) -> None:
+    """401 unless the key is that of the environment. Without one there, nobody may publish.
+
+    A plain `def` would wait for one of the threads that the user's own routes may all occupy.
+    """
     expected = os.environ.get("API_KEY", "")
     # Header values arrive decoded as latin-1; compared are the bytes that were sent.
     if not expected or not hmac.compare_digest((key or "").encode("latin-1"), os.fsencode(expected)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.tools.process import ServiceProcess
@@ -58,6 +58,12 @@ def footprint(service: ServiceProcess, node: RabbitMQNode) -> Footprint:
         connections=len(node.ctl("-q", "list_connections", "--no-table-headers", "pid").splitlines()),
         channels=len(node.ctl("-q", "list_channels", "--no-table-headers", "pid").splitlines()),
     )
+
+
+def at_rest(service: ServiceProcess, node: RabbitMQNode) -> Footprint:
+    """Of some counts, the last, with the smallest figure of each: health checks and DLQ passes come and go."""
+    counts = [footprint(service, node) for _ in range(6)]
+    return replace(counts[-1], **{name: min(getattr(count, name) for count in counts) for name in COUNTED})
 
 
 def settled(service: ServiceProcess, node: RabbitMQNode, expected: Footprint, timeout: float = 60.0) -> Footprint:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.conftest import Row, Rows, table
-from tests.faults.footprint import COUNTED, Footprint, footprint, settled
+from tests.faults.footprint import COUNTED, Footprint, at_rest, settled
 from tests.faults.world import World, Worlds, wait_until
 from tests.tools.process import API_KEY, ServiceProcess
 from tests.tools.rabbitmq_node import RabbitMQNode
@@ -203,7 +203,7 @@ def soak(world: World, minutes: int) -> Rows:
             counted.append(settled(service, world.node, counted[0]))
         else:
             time.sleep(SETTLING)
-            counted.append(footprint(service, world.node))
+            counted.append(at_rest(service, world.node))
         what = f"minute {minute}" if minute else "warm-up"
         print(f"{what}: {counted[-1]}; {load.sent:,} sent, drained after {drained:.0f} s", flush=True)
     assert service.pid == pid

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import socket
 import threading
@@ -160,7 +161,7 @@ def test_an_api_key_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch
 
     def refuse(guess: str) -> None:
         with pytest.raises(HTTPException):
-            check_api_key(guess)
+            asyncio.run(check_api_key(guess))
 
     def quickest(function: Callable[..., object], *arguments: object) -> float:
         """Of some tries, the quickest is what it takes; the others were held up by something else."""
