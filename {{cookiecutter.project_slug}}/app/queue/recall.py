@@ -7,9 +7,11 @@ import time
 from collections import deque
 from collections.abc import Mapping
 
-from app.queue.headers import history
+from app.queue.headers import History, history
 from app.queue.interfaces import Delivery
 from app.queue.policy import DONE, Outcome
+
+_Key = tuple[str, bytes, History]
 
 Result = asyncio.Future[Outcome | None]
 """What became of a delivery: the outcome that is still to be settled, or None if it has not been run."""
@@ -26,7 +28,7 @@ class Recall:
 
     def __init__(self, prefetch: int) -> None:
         self._prefetch = prefetch
-        self._known: list[tuple[tuple[str, bytes], Result]] = []
+        self._known: list[tuple[_Key, Result]] = []
         self._settled: deque[Delivery] = deque(maxlen=prefetch)
         self._expected = 0
         self._expected_until = 0.0
@@ -35,6 +37,13 @@ class Recall:
         """The delivery is settled, as far as we know: its ack may be lost with the link all the same."""
         if delivery.identity:  # without an id, an equal message may well be another one
             self._settled.append(delivery)
+
+    def alive(self, delivery: Delivery, past: History) -> None:
+        """The message will be in a queue of the broker's with this history: what is known to be done is not that."""
+        key = _key(delivery, past)
+        self._known = [(known, result) for known, result in self._known if known != key or not _is_done(result)]
+        kept = [settled for settled in self._settled if _key(settled) != key]
+        self._settled = deque(kept, maxlen=self._prefetch)
 
     def unsettled(self, delivery: Delivery, result: Result) -> None:
         """The delivery can't be settled any more; `result` is what is known of it."""
@@ -60,7 +69,8 @@ class Recall:
     def claim(self, delivery: Delivery) -> Result | None:
         """What is known of a redelivered message, or None if another process had it. Forgets it."""
         key = _key(delivery)
-        for number, (known, result) in enumerate(self._known):
+        for number in reversed(range(len(self._known))):  # of the same message, the latest is what counts
+            known, result = self._known[number]
             if known == key:
                 del self._known[number]
                 return result
@@ -78,6 +88,11 @@ class Recall:
         return {result for _, result in self._known if not result.done()}
 
 
-def _key(delivery: Delivery) -> tuple[str, bytes]:
-    # The body too, since nobody guarantees that a foreign publisher's ids are unique, or there at all.
-    return delivery.identity, delivery.message.body
+def _is_done(result: Result) -> bool:
+    return result.done() and not result.cancelled() and result.exception() is None and result.result() is DONE
+
+
+def _key(delivery: Delivery, past: History | None = None) -> _Key:
+    # The body too, since nobody guarantees that a foreign publisher's ids are unique, or there at all. And the history:
+    # a message that was handed over, and is done for here, comes back as another try of its own.
+    return delivery.identity, delivery.message.body, history(delivery.message) if past is None else past

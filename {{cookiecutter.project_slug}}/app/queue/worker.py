@@ -260,6 +260,11 @@ class QueueWorker(Link):
     async def _settle(self, delivery: Delivery, outcome: Outcome) -> Outcome | None:
         """Settle a delivery, however long it takes. Returns what is left to be done if its link breaks before."""
         left: Outcome | None = None
+        lives_on = outcome.action not in (Action.ACK, Action.DROP)
+        if lives_on:
+            self._recall.alive(delivery, outcome.past)
+        # What comes back just as it was can't be told from this delivery, so neither may ever be called done.
+        unchanged = lives_on and outcome.past == history(delivery.message)
         try:
             await self._settle_once(delivery, outcome)
         except AckLostError:
@@ -272,8 +277,11 @@ class QueueWorker(Link):
         except Exception:
             logger.exception("%s: message %s is held", self.queue_name, delivery.message.message_id)
             left = await self._settle_later(delivery, outcome)
+        if unchanged and left is DONE:
+            left = outcome
         if left is None:
-            self._recall.settled(delivery)
+            if not unchanged:
+                self._recall.settled(delivery)
         elif delivery in self._in_hand:
             result: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
             result.set_result(left)

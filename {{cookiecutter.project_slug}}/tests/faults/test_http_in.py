@@ -29,6 +29,7 @@ from tests.tools.raw_http import exchange
 
 AT_A_TIME = 40
 MUTE = 200
+SHOWN = 5
 POSTERS = 20
 PUBLISH_TIMEOUT = 5
 KEY = "schlüssel-€"
@@ -110,7 +111,7 @@ def send_all(pool: ThreadPoolExecutor, service: ServiceProcess, queue: str, key:
 def write_answers(row: WriteRow, theme: str, sent: list[Sent]) -> None:
     wrong = [one.wrong for one in sent if one.wrong]
     statuses = Counter(one.answer.status for one in sent)
-    figure = "; ".join([f"{len(sent)} requests: {listed(statuses)}", *wrong])
+    figure = "; ".join([f"{len(sent)} requests: {listed(statuses)}", *wrong[:SHOWN]])
     row(theme, "each gets its answer, and soon", figure, not wrong)
 
 
@@ -245,7 +246,8 @@ def write_refusals(row: WriteRow, fault: str, answers: list[Answer]) -> None:
 
 def write_absence(row: WriteRow, fault: str, world: World, answers: list[Answer]) -> None:
     """After it, when all that landed is handled."""
-    refused = {answer.content["message_id"] for answer in answers if answer.content.get("may_have_landed") is False}
+    unavailable = [answer.content for answer in answers if answer.status == 503]
+    refused = {content["message_id"] for content in unavailable if not content["may_have_landed"]}
     wait_until(lambda: world.depth() == 0)
     there = len(refused & world.ledger.ids("begin"))
     row(fault, "what says that it can't have landed has not", f"{len(refused):,} say so, {there} are there", not there)

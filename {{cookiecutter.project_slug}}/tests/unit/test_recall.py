@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from app.queue.headers import History
 from app.queue.interfaces import Delivery, Message
 from app.queue.policy import DONE, Outcome
 from app.queue.recall import Recall
@@ -67,6 +68,36 @@ async def test_a_settled_message_without_an_id_says_nothing_of_an_equal_one() ->
     recall.lost({})
     assert (found := recall.claim(delivery(""))) is not None
     assert found.result() is None, "it is run"
+
+
+def tried(attempts: int) -> Delivery:
+    return Delivery("q", Message(b"{}", "id", {"queue-attempts": attempts}), identity="id")
+
+
+async def test_a_try_that_is_settled_says_nothing_of_the_next(tasks: asyncio.Event) -> None:
+    recall, task = Recall(2), running(tasks)
+    recall.settled(tried(1))  # handed over for a retry, and its ack arrived
+    recall.lost({})
+    recall.lost({tried(2): task})
+    assert recall.claim(tried(2)) is task
+
+
+async def test_what_is_on_its_way_again_as_it_was_is_not_done() -> None:
+    recall = Recall(2)
+    recall.settled(tried(1))
+    recall.lost({})
+    recall.settled(tried(1))
+    recall.alive(tried(2), History(attempts=1))
+    recall.lost({})
+    assert [(found := recall.claim(tried(1))) is not None and found.result() for _ in range(2)] == [None, None]
+
+
+async def test_of_the_same_message_the_latest_counts(tasks: asyncio.Event) -> None:
+    recall, task = Recall(2), running(tasks)
+    recall.settled(delivery())
+    recall.lost({})
+    recall.lost({delivery(): task})
+    assert recall.claim(delivery()) is task
 
 
 async def test_as_many_as_may_have_been_on_their_way_to_us_are_not_suspected(tasks: asyncio.Event) -> None:
