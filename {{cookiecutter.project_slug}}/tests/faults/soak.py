@@ -53,6 +53,7 @@ class Load:
     def __init__(self, world: World, service: ServiceProcess, second: str) -> None:
         self.answers: Counter[int] = Counter()
         self.accepted: set[str] = set()
+        self.given_up: set[str] = set()
         self._world = world
         self._service = service
         self._senders = {kind: world.sender() for kind in KINDS}
@@ -191,7 +192,6 @@ def soak(world: World, minutes: int) -> Rows:
     service.start()
     load, faults = Load(world, service, second), Faults(world)
     counted: list[Footprint] = []
-    lost: set[str] = set()
     pid = service.pid
     for minute in range(minutes + 1):
         with load.running():
@@ -199,8 +199,8 @@ def soak(world: World, minutes: int) -> Rows:
         service.wait_until(lambda: service.get("/health/ready").status == 200, "the service is ready again")
         load.saturate()
         load.send_some()
-        drained = wait_until(lambda: load.lost() <= lost, DRAINED_WITHIN, 0.5)
-        lost |= load.lost()
+        drained = wait_until(lambda: load.lost() <= load.given_up, DRAINED_WITHIN, 0.5)
+        load.given_up |= load.lost()
         if counted:
             counted.append(settled(service, world.node, counted[0]))
         else:
@@ -208,8 +208,8 @@ def soak(world: World, minutes: int) -> Rows:
             counted.append(at_rest(service, world.node))
         what = f"minute {minute}" if minute else "warm-up"
         print(f"{what}: {counted[-1]}; {load.sent:,} sent, drained after {drained:.0f} s", flush=True)
-        if lost:
-            print(f"lost so far: {', '.join(sorted(lost))}; their stories are in the service's log", flush=True)
+        if load.given_up:
+            print(f"lost: {', '.join(sorted(load.given_up))}", flush=True)
     assert service.pid == pid
     return rows(counted, load, faults, service.ended)
 
@@ -262,9 +262,12 @@ def main(arguments: list[str]) -> int:
             found = soak(new_world(), minutes)
     finally:
         node.remove()
-        shutil.rmtree(folder, ignore_errors=True)
     print(table(found, WIDTH))
-    return 0 if all(row.held for row in found) else 1
+    if not all(row.held for row in found):
+        print(f"The service's log and the ledger are in {folder}.")
+        return 1
+    shutil.rmtree(folder)
+    return 0
 
 
 if __name__ == "__main__":
