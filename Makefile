@@ -7,7 +7,7 @@ BIN := $(CURDIR)/.venv/bin
 # Nothing may be written into the template's own tree: cookiecutter would copy it into the next project.
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help demo test lint setup clean
+.PHONY: help demo test test-faults lint setup clean
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -16,6 +16,12 @@ demo: .tools/.ready ## bake the default answers, and see a message through
 
 test: setup lint ## run everything, against a real RabbitMQ that is found, started or installed
 	cd '$(SERVICE)' && REQUIRE_RABBITMQ=1 INSTALL_RABBITMQ=1 $(BIN)/python -m tests.tools.with_broker sh '$(CURDIR)/scripts/test.sh'
+
+test-faults: .tools/.ready ## bake the default answers, and run the fault suite of that project (ten minutes)
+	$(PYTHON) -m scripts.export build/template
+	rm -rf build/faults
+	.tools/bin/cookiecutter --no-input --output-dir build/faults build/template > /dev/null
+	REQUIRE_RABBITMQ=1 $(MAKE) -C build/faults/queue-service test-faults UV=$(UV)
 
 lint: setup ## check style, format, types and layers, of the template and of app/ in place
 	$(BIN)/ruff check --no-cache .
