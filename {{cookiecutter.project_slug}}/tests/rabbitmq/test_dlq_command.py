@@ -105,12 +105,18 @@ async def test_what_is_not_there_is_said(
     assert said in capsys.readouterr().err
 
 
-def test_a_broker_that_is_away_is_one_line_and_exit_code_1(
-    queues_yaml: Path, queue_name: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def no_broker(queues_yaml: Path, queue_name: str) -> None:
+    """The file names a port where nobody listens."""
     broker = {"type": "rabbitmq", "broker_url": "amqp://guest:secret@127.0.0.1:1/"}
     queues_yaml.write_text(yaml.safe_dump({"queues": [{"name": queue_name, **broker}]}))
-    assert dlq.main([queue_name]) == 1
+
+
+@pytest.mark.usefixtures("no_broker")
+async def test_a_broker_that_is_away_is_one_line_and_exit_code_1(
+    queue_name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await run(queue_name) == 1
     said = capsys.readouterr().err
     assert said.startswith("error: ")
     assert said.count("\n") == 1
