@@ -135,10 +135,11 @@ class Channel:
 
     async def _close(self) -> None:
         self.lose("closed")
-        channel, self._channel, self._connection = self._channel, None, None
+        channel, self._channel = self._channel, None
+        connection, self._connection = self._connection, None
         manager, self._manager = self._manager, None
-        if manager is not None:
-            await manager.release(self._purpose, channel)
+        if manager is not None and connection is not None:
+            await manager.release(self._purpose, connection, channel)
 
     @staticmethod
     def _on_close(end: asyncio.Future[str], closing: asyncio.Future[Any]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from enum import StrEnum
 from typing import ClassVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import aio_pika
 import aio_pika.abc
@@ -59,7 +59,7 @@ class RabbitMQConnectionManager:
         self._connections: dict[Purpose, aio_pika.abc.AbstractConnection] = {}
         self._locks = {purpose: asyncio.Lock() for purpose in Purpose}
         self._users: dict[Purpose, int] = dict.fromkeys(Purpose, 0)
-        self._silent: set[Purpose] = set()
+        self._silent: WeakSet[aio_pika.abc.AbstractConnection] = WeakSet()
         self._probed_at = 0.0
 
     @classmethod
@@ -77,25 +77,30 @@ class RabbitMQConnectionManager:
             connection = self._connections.get(purpose)
             if connection is None or not is_open(connection):
                 connection = self._connections[purpose] = await self._connect(purpose)
-                self._silent.discard(purpose)
             self._users[purpose] += 1
             return connection
 
-    async def release(self, purpose: Purpose, channel: aiormq.abc.AbstractChannel | None) -> None:
+    async def release(
+        self,
+        purpose: Purpose,
+        connection: aio_pika.abc.AbstractConnection,
+        channel: aiormq.abc.AbstractChannel | None,
+    ) -> None:
         """The opposite of `acquire()`. Closes the channel that was used, and after the last one the connection."""
-        if channel is not None and not channel.is_closed and purpose not in self._silent:
-            # Its answer comes behind all that was sent on it, so no ack is cut off: aiormq drops what it has not
-            # written yet when a connection is closed.
-            try:
+        try:
+            if channel is not None and not channel.is_closed and connection not in self._silent:
+                # Its answer comes behind all that was sent on it, so no ack is cut off: aiormq drops what it has not
+                # written yet when a connection is closed.
                 async with asyncio.timeout(CLOSE_TIMEOUT):
                     with suppress(BrokerError), translated("closing"):
                         await channel.close()
-            except TimeoutError:
-                self._silent.add(purpose)  # the next one need not wait for an answer that does not come
-        async with self._locks[purpose]:
-            self._users[purpose] -= 1
-            if self._users[purpose] == 0 and (connection := self._connections.pop(purpose, None)) is not None:
-                await close(connection, 0.1 if purpose in self._silent else CLOSE_TIMEOUT)
+        except TimeoutError:
+            self._silent.add(connection)  # the next one need not wait for an answer that does not come
+        finally:
+            async with self._locks[purpose]:
+                self._users[purpose] -= 1
+                if self._users[purpose] == 0 and (last := self._connections.pop(purpose, None)) is not None:
+                    await close(last, 0.1 if last in self._silent else CLOSE_TIMEOUT)
 
     async def probe(self) -> None:
         """Have the broker answer on every open connection; give up one that doesn't. Raises BrokerError.
