@@ -1,4 +1,4 @@
-"""A link that goes silent while one of its channels is being closed: the next link must not be taken for it."""
+"""A channel is closed while its link is silent: neither it nor those after it may stay open."""
 
 from __future__ import annotations
 
@@ -10,13 +10,25 @@ from app.queue.providers.rabbitmq.connection import Purpose, close
 from tests.faults.conftest import WriteRow
 from tests.faults.world import World
 
-FAULT = "a link goes silent while a channel on it is closed"
 CHANNELS = 10
 
 
-async def test_channels_on_the_next_link_are_closed_as_ever(world: World, row: WriteRow) -> None:
+def config_of(world: World) -> RabbitMQQueueConfig:
     url = f"amqp://guest:guest@127.0.0.1:{world.proxy.port}/"
-    config = RabbitMQQueueConfig(name=world.queue, type="rabbitmq", broker_url=url)
+    return RabbitMQQueueConfig(name=world.queue, type="rabbitmq", broker_url=url)
+
+
+async def open_and_close(config: RabbitMQQueueConfig) -> int:
+    """Some channels, one after the other. Returns how many tasks there are then: one for each that is left open."""
+    for _ in range(CHANNELS):
+        channel = Channel(config, Purpose.PUBLISH)
+        await channel.open()
+        await channel.close()
+    return len(asyncio.all_tasks())
+
+
+async def test_channels_on_the_next_link_are_closed_as_ever(world: World, row: WriteRow) -> None:
+    config = config_of(world)
     one, other, kept = (Channel(config, Purpose.PUBLISH) for _ in range(3))
     await one.open()
     await other.open()
@@ -29,17 +41,36 @@ async def test_channels_on_the_next_link_are_closed_as_ever(world: World, row: W
         await asyncio.sleep(0.1)
         await kept.open()
     before = len(asyncio.all_tasks())
-    for _ in range(CHANNELS):
-        channel = Channel(config, Purpose.PUBLISH)
-        await channel.open()
-        await channel.close()
-    after = len(asyncio.all_tasks())
+    after = await open_and_close(config)
     at_first = kept.connection is not silent and kept.is_open
     await other.close()
     await kept.close()
     row(
-        FAULT,
+        "a link goes silent for good while a channel on it is closed",
         "on the next link channels are closed as ever",
         f"{before} tasks before {CHANNELS} more channels, {after} after",
+        at_first and after <= before,
+    )
+
+
+async def test_a_channel_that_was_closed_in_a_freeze_is_closed_after_it(world: World, row: WriteRow) -> None:
+    config = config_of(world)
+    kept, closed = Channel(config, Purpose.PUBLISH), Channel(config, Purpose.PUBLISH)
+    await kept.open()
+    before = len(asyncio.all_tasks())
+    await closed.open()
+    world.proxy.mode("freeze")
+    busy = asyncio.create_task(closed.underlay.queue_declare(world.queue))
+    await asyncio.sleep(0.1)
+    await closed.close()
+    world.proxy.mode("pass")
+    await asyncio.wait([busy])
+    after = await open_and_close(config)
+    at_first = kept.is_open
+    await kept.close()
+    row(
+        "a link is frozen while a channel on it is closed",
+        "the link lives, and all channels on it are closed",
+        f"{before} tasks before {CHANNELS + 1} channels, {after} after; the link {'lives' if at_first else 'is lost'}",
         at_first and after <= before,
     )

@@ -60,6 +60,7 @@ class RabbitMQConnectionManager:
         self._locks = {purpose: asyncio.Lock() for purpose in Purpose}
         self._users: dict[Purpose, int] = dict.fromkeys(Purpose, 0)
         self._silent: WeakSet[aio_pika.abc.AbstractConnection] = WeakSet()
+        self._closing: set[asyncio.Task[None]] = set()
         self._probed_at = 0.0
 
     @classmethod
@@ -88,19 +89,28 @@ class RabbitMQConnectionManager:
     ) -> None:
         """The opposite of `acquire()`. Closes the channel that was used, and after the last one the connection."""
         try:
-            if channel is not None and not channel.is_closed and connection not in self._silent:
+            if channel is not None and not channel.is_closed:
                 # Its answer comes behind all that was sent on it, so no ack is cut off: aiormq drops what it has not
                 # written yet when a connection is closed.
-                async with asyncio.timeout(CLOSE_TIMEOUT):
-                    with suppress(BrokerError), translated("closing"):
-                        await channel.close()
-        except TimeoutError:
-            self._silent.add(connection)  # the next one need not wait for an answer that does not come
+                closing = asyncio.create_task(self._close_channel(connection, channel))
+                self._closing.add(closing)
+                closing.add_done_callback(self._closing.discard)
+                await asyncio.wait([closing], timeout=0 if connection in self._silent else CLOSE_TIMEOUT)
+                if not closing.done():
+                    self._silent.add(connection)  # the next one need not wait for an answer that does not come
         finally:
             async with self._locks[purpose]:
                 self._users[purpose] -= 1
                 if self._users[purpose] == 0 and (last := self._connections.pop(purpose, None)) is not None:
                     await close(last, 0.1 if last in self._silent else CLOSE_TIMEOUT)
+
+    async def _close_channel(
+        self, connection: aio_pika.abc.AbstractConnection, channel: aiormq.abc.AbstractChannel
+    ) -> None:
+        """Until it is answered, or the connection ends. Never cancelled: that would leave the channel open for good."""
+        with suppress(BrokerError), translated("closing"):
+            await channel.close()
+        self._silent.discard(connection)
 
     async def probe(self) -> None:
         """Have the broker answer on every open connection; give up one that doesn't. Raises BrokerError.
