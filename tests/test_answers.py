@@ -31,7 +31,10 @@ WRONG = [
     ({"max_attempts": "1001"}, "max_attempts: '1001' must be a whole number"),
     ({"max_attempts": "1.5"}, "max_attempts: '1.5' must be a whole number"),
     ({"max_attempts": "٣"}, "max_attempts: '٣' must be a whole number"),
-    ({"dlq_retry_interval": "-1"}, "dlq_retry_interval: '-1' must be a whole number from 0 to 2592000"),
+    (
+        {"dlq_retry_interval": "-1"},
+        "dlq_retry_interval: '-1' must be a whole number from 0 to 2592000. Right is, for example: 300",
+    ),
 ]
 
 HOSTILE = {

@@ -82,6 +82,7 @@ def test_a_wrong_answer_says_what_is_wrong_in_one_line_with_a_right_example(text
         ("São Paulo's Fila 🚀", "sao-paulo-s-fila"),
         ("🚀", "queue-service"),
         ("1st", "st"),
+        ("Große Ströme", "grosse-strome"),
         ("con", "queue-service"),
     ],
 )

@@ -10,7 +10,6 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from tests.faults.conftest import WriteRow
-from tests.faults.test_network import longest_gap, steady
 from tests.faults.world import World, wait_until
 from tests.tools.process import Answer
 from tests.tools.rabbitmq_cluster import RabbitMQCluster
@@ -147,8 +146,8 @@ class Load:
                 if outage:
                     down.close()
                 ended = time.monotonic() if outage else began
-                flows = wait_until(lambda: steady(world, ended), 90) < 90
-                again = longest_gap(world, began) if flows else (began, time.monotonic())
+                flows = wait_until(lambda: world.steady(ended), 90) < 90
+                again = world.longest_gap(began) if flows else (began, time.monotonic())
                 service.wait_until(lambda: service.get("/health/ready").status == 200, "the service is ready again")
                 fed_by = feeds(cluster, world.queue)
             wait_until(lambda: cluster.online(world.queue) == cluster.members(world.queue))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from itertools import pairwise
 
 from tests.faults.conftest import WriteRow
 from tests.faults.world import World, Worlds, side_by_side, wait_until
@@ -69,8 +68,8 @@ def one_fault(world: World, row: WriteRow, fault: str, make: Callable[[World], N
         make(world)
         ended = time.monotonic()
         # Through at most three heartbeats, and some: then it flows again, whatever the fault was.
-        wait_until(lambda: steady(world, ended), 90)
-        again = longest_gap(world, began)[1] - ended
+        wait_until(lambda: world.steady(ended), 90)
+        again = world.longest_gap(began)[1] - ended
         service.wait_until(lambda: service.get("/health/ready").status == 200, "the service is ready again")
         ready = time.monotonic() - ended
         stop.set()
@@ -100,16 +99,3 @@ def one_fault(world: World, row: WriteRow, fault: str, make: Callable[[World], N
         f"{len(answers)} publishes, {len(failures)} times 503, the slowest {slowest:.1f} s",
         clear and slowest < PUBLISH_TIMEOUT + 2,
     )
-
-
-def steady(world: World, ended: float) -> bool:
-    """True if messages have been handled for three seconds without a gap, all after the fault."""
-    now = time.monotonic()
-    times = [entry.at for entry in world.ledger.entries("done") if entry.at > now - 3]
-    return now > ended + 3 and len(times) > 100 and all(b - a < 1 for a, b in pairwise([now - 3, *times, now]))
-
-
-def longest_gap(world: World, began: float) -> tuple[float, float]:
-    """When the longest time in which nothing was handled began and ended."""
-    times = [began, *(entry.at for entry in world.ledger.entries("done") if entry.at > began)]
-    return max(pairwise(times), key=lambda gap: gap[1] - gap[0])

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -118,23 +119,28 @@ def works(world: World, service: ServiceProcess) -> tuple[str, bool]:
     return figure, answer.status == 202 and handled
 
 
+def answers_well(service: ServiceProcess, what: str) -> bool:
+    return service.get(f"/health/{what}").status == 200
+
+
+def has_decided(service: ServiceProcess, words: str) -> bool:
+    """True once the log has the words of a refusal; or if the service is ready all the same."""
+    return words in service.log or answers_well(service, "ready")
+
+
 def refuse(world: World, broker: TLSBroker, row: WriteRow, refused: dict[str, tuple[ServiceProcess, str]]) -> None:
     """Start the services, and write rows about each: that it says these words, and does nothing else."""
     for service, _ in refused.values():
         service.start(ready_within=0)
     for service, _ in refused.values():
-        service.wait_until(lambda: service.get("/health/live").status == 200, "the service is alive", 60)  # noqa: B023
+        service.wait_until(partial(answers_well, service, "live"), "the service is alive", 60)
     for service, words in refused.values():
-        service.wait_until(
-            lambda: words in service.log or service.get("/health/ready").status == 200,  # noqa: B023
-            f"the log says {words!r}",
-            30,
-        )
+        service.wait_until(partial(has_decided, service, words), f"the log says {words!r}", 30)
     until = time.monotonic() + WATCHED
     ready: set[ServiceProcess] = set()
     clients: list[bool] = []
     while time.monotonic() < until:
-        ready |= {service for service, _ in refused.values() if service.get("/health/ready").status == 200}
+        ready |= {service for service, _ in refused.values() if answers_well(service, "ready")}
         clients += broker.clients(world)
     for fault, (service, words) in refused.items():
         detail = str(service.health(world.queue).get("detail"))
@@ -205,7 +211,7 @@ def test_an_expired_certificate_is_refused_until_it_is_renewed(world: World, bro
         refuse(world, broker, row, refused)
     finally:
         broker.renew()
-    seconds = strict.wait_until(lambda: strict.get("/health/ready").status == 200, "the service is ready", 60)
+    seconds = strict.wait_until(partial(answers_well, strict, "ready"), "the service is ready", 60)
     row(
         "the certificate has expired",
         "once renewed, it is used without a restart",

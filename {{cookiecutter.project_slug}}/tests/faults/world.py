@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -89,6 +90,17 @@ class World:
     def all_handled(self, ids: set[str], timeout: float = 60.0) -> float:
         """Wait until each of these was handled, for `timeout` seconds at most. Returns the seconds."""
         return wait_until(lambda: ids <= self.ledger.ids(), timeout)
+
+    def steady(self, since: float) -> bool:
+        """True if messages have been handled for three seconds without a gap, all after that monotonic time."""
+        now = time.monotonic()
+        times = [entry.at for entry in self.ledger.entries("done") if entry.at > now - 3]
+        return now > since + 3 and len(times) > 100 and all(b - a < 1 for a, b in pairwise([now - 3, *times, now]))
+
+    def longest_gap(self, since: float) -> tuple[float, float]:
+        """When the longest time in which nothing was handled began and ended, after that monotonic time."""
+        times = [since, *(entry.at for entry in self.ledger.entries("done") if entry.at > since)]
+        return max(pairwise(times), key=lambda gap: gap[1] - gap[0])
 
     def depth(self) -> int:
         """Messages ready in the queue."""

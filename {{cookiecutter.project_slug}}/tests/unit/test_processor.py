@@ -329,6 +329,17 @@ def test_two_methods_for_one_type_are_an_error_that_names_it() -> None:
         registered(Handler())
 
 
+@pytest.mark.parametrize(
+    "names", [["__enter__", "__exit__"], ["__aenter__"], ["__aexit__"], ["__aenter__", "__exit__"]]
+)
+def test_a_handler_that_would_never_be_entered_stops_the_start(names: list[str]) -> None:
+    async def work(self: object, message: dict[str, Any]) -> None: ...
+
+    half = type("HalfHandler", (), {"work": work, **dict.fromkeys(names, lambda *_: None)})
+    with pytest.raises(ConfigError, match=r"HalfHandler: has .*needs both 'async def __aenter__' and"):
+        MessageProcessor().register_handler("q", half())
+
+
 def test_a_handler_without_a_public_method_is_an_error_that_names_it() -> None:
     class EmptyHandler:
         async def _private(self, message: dict[str, Any]) -> None: ...
