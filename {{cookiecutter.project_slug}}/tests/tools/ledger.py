@@ -23,7 +23,7 @@ class Entry:
 
 
 class Ledger:
-    """An append-only file. A line is one `write()` in append mode: whole or not at all, and safe from a `kill -9`."""
+    """An append-only file. A line is one `write()` in append mode: none is cut by a `kill -9` or by another."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -56,9 +56,10 @@ class Ledger:
 
     def _read(self) -> None:
         size = os.fstat(self._file).st_size
-        text = os.pread(self._file, size - self._read_to, self._read_to).decode()
-        self._read_to = size
-        for line in text.splitlines():
+        data = os.pread(self._file, size - self._read_to, self._read_to)
+        whole = data[: data.rfind(b"\n") + 1]  # a reader may see a line that is still being written
+        self._read_to += len(whole)
+        for line in whole.decode().splitlines():
             mark, message_id, pid, attempt, at = line.split(" ")
             self._entries.append(Entry(mark, message_id, int(pid), int(attempt), float(at)))
 
