@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 TYPE_ATTRIBUTE = "__message_type__"
@@ -26,8 +25,7 @@ def message_type(name: str) -> Callable[[Function], Function]:
     return mark
 
 
-@dataclass(frozen=True, slots=True)
-class DeliveryInfo:
+class DeliveryInfo(NamedTuple):
     """What a handler may want to know of the message it is handling.
 
     Attributes:

@@ -7,6 +7,7 @@ import inspect
 import typing
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pydantic_core
@@ -18,6 +19,7 @@ from app.queue.policy import InvalidMessageError, Reason
 
 Payload = Mapping[str, Any]
 Function = Callable[[Any], Any]
+UNLIMITED: AbstractContextManager[None] = nullcontext()
 
 
 class Route:
@@ -77,11 +79,11 @@ class MessageProcessor:
         """The message types of `queue` that have a handler."""
         return tuple(sorted(self._routes.get(queue, ())))
 
-    async def process(self, queue: str, body: bytes, timeout: float | None = None) -> None:
+    async def process(self, queue: str, body: bytes, limit: AbstractContextManager[None] = UNLIMITED) -> None:
         """Call the handler for a message's body. Raises InvalidMessageError, or what the handler raises.
 
-        An `async def` handler is cancelled after `timeout` seconds, and TimeoutError raised. A plain `def` runs in a
-        thread of the loop's default executor; a thread can't be stopped, so it has all the time it takes.
+        An `async def` handler is called inside `limit`, a TimeLimit. A plain `def` runs in a thread of the loop's
+        default executor; a thread can't be stopped, so it has all the time it takes.
         """
         route, argument = self.resolve(queue, body)
         if route.plain:
@@ -89,7 +91,7 @@ class MessageProcessor:
             if inspect.isawaitable(result):  # a plain function around an async one
                 await result
         else:
-            async with asyncio.timeout(timeout):
+            with limit:
                 await route.function(argument)
 
     async def process_payload(self, queue: str, payload: Payload) -> None:

@@ -27,6 +27,7 @@ from app.queue.policy import (
 )
 from app.queue.processor import MessageProcessor
 from app.queue.recall import Recall
+from app.queue.time_limit import TimeLimit
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class QueueWorker(Link):
         self._slots = asyncio.Semaphore(config.concurrency)
         self._in_hand: dict[Delivery, asyncio.Future[Outcome | None]] = {}
         self._left_hand = asyncio.Event()
+        self._limit = TimeLimit(config.handler_timeout)
         self._recall = Recall(config.prefetch)
         self._probe: Delivery | None = None
         self._suspect_found = asyncio.Event()
@@ -139,7 +141,7 @@ class QueueWorker(Link):
         try:
             if len(message.body) > self.config.max_message_bytes:
                 raise InvalidMessageError(Reason.TOO_LARGE, f"the body has {len(message.body)} bytes")
-            await self._dispatcher.process(self.queue_name, message.body, self.config.handler_timeout)
+            await self._dispatcher.process(self.queue_name, message.body, self._limit)
         except BaseException as error:  # noqa: BLE001 - a handler may raise anything
             return self._failure(delivery, error)
         if self.pause.succeeded():
@@ -260,7 +262,7 @@ class QueueWorker(Link):
     async def _settle(self, delivery: Delivery, outcome: Outcome) -> Outcome | None:
         """Settle a delivery, however long it takes. Returns what is left to be done if its link breaks before."""
         left: Outcome | None = None
-        lives_on = outcome.action not in (Action.ACK, Action.DROP)
+        lives_on = outcome is not DONE and outcome.action is not Action.DROP
         if lives_on:
             self._recall.alive(delivery, outcome.past)
         # What comes back just as it was can't be told from this delivery, so neither may ever be called done.
@@ -303,6 +305,9 @@ class QueueWorker(Link):
         return None
 
     async def _settle_once(self, delivery: Delivery, outcome: Outcome) -> None:
+        if outcome is DONE:
+            await self._processor.ack(delivery)
+            return
         message = delivery.message
         match outcome.action:
             case Action.ACK:

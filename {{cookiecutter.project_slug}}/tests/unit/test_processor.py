@@ -15,6 +15,7 @@ from app.queue.errors import ConfigError
 from app.queue.handling import current_delivery, message_type
 from app.queue.policy import InvalidMessageError, Reason
 from app.queue.processor import MessageProcessor, decode
+from app.queue.time_limit import TimeLimit
 from tests.tools.example import SendAudioMessage, UserHandler, audio
 
 AUDIO = b'{"type": "send_audio", "user_id": 123, "content": "audio_data"}'
@@ -105,7 +106,7 @@ async def test_an_async_handler_is_cancelled_after_the_timeout() -> None:
                 raise
 
     with pytest.raises(TimeoutError):
-        await registered(Handler()).process("q", b'{"type": "work"}', timeout=0.01)
+        await registered(Handler()).process("q", b'{"type": "work"}', TimeLimit(0.01))
     assert cancelled == [True]
 
 

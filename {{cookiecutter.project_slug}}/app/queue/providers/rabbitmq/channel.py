@@ -33,6 +33,8 @@ from app.queue.providers.rabbitmq.connection import (
 from app.queue.providers.rabbitmq.errors import reply, translated
 
 OPEN_TIMEOUT = 10.0
+FRAME_BUFFER = 100
+"""Frames, three a message, that aiormq reads at a time. With its default of 10 it goes to and fro for each message."""
 PASSED_ON = (
     "content_type",
     "content_encoding",
@@ -110,7 +112,9 @@ class Channel:
                     async with asyncio.timeout(OPEN_TIMEOUT):
                         connection = underlay(self._connection)
                         await connection.ready()
-                        self._channel = await connection.channel(publisher_confirms=confirms, on_return_raises=confirms)
+                        self._channel = await connection.channel(
+                            publisher_confirms=confirms, on_return_raises=confirms, frame_buffer_size=FRAME_BUFFER
+                        )
             except BaseException:
                 await self._close()
                 raise

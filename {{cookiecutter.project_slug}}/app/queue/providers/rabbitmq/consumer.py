@@ -10,8 +10,7 @@ import aiormq.abc
 from app.queue.errors import BrokerUnavailableError
 from app.queue.interfaces import QueueConsumer
 from app.queue.processor import MessageProcessor
-from app.queue.providers.rabbitmq.channel import Channel
-from app.queue.providers.rabbitmq.connection import Purpose
+from app.queue.providers.rabbitmq.acks import ConsumeChannel
 from app.queue.providers.rabbitmq.delivery import to_delivery
 from app.queue.providers.rabbitmq.errors import translated
 from app.queue.providers.rabbitmq.topology import ensure, queue_specs
@@ -29,7 +28,7 @@ class AsyncRabbitMQConsumer(QueueConsumer):
 
     def __init__(self, queue_name: str, config: RabbitMQQueueConfig, dispatcher: MessageProcessor) -> None:
         super().__init__(queue_name, config, dispatcher)
-        self._channel = Channel(config, Purpose.CONSUME)
+        self._channel = ConsumeChannel(config)
         self._consumer_tag: str | None = None
         self._changing = asyncio.Lock()
 
@@ -68,6 +67,7 @@ class AsyncRabbitMQConsumer(QueueConsumer):
         async with self._changing:
             tag, self._consumer_tag = self._consumer_tag, None
             if tag is not None:
+                await self._channel.flush()
                 with translated(f"cancelling the consumer of {self.queue_name!r}"):
                     await self._channel.underlay.basic_cancel(tag, timeout=REQUEST_TIMEOUT)
 

@@ -8,8 +8,7 @@ from aiormq import spec
 
 from app.queue.interfaces import DeadLetterQueueHandler, Delivery, Place
 from app.queue.names import place_name
-from app.queue.providers.rabbitmq.channel import Channel
-from app.queue.providers.rabbitmq.connection import Purpose
+from app.queue.providers.rabbitmq.acks import ConsumeChannel
 from app.queue.providers.rabbitmq.delivery import to_delivery
 from app.queue.providers.rabbitmq.errors import translated
 
@@ -27,7 +26,7 @@ class RabbitMQDeadLetterQueueHandler(DeadLetterQueueHandler):
     def __init__(self, queue_name: str, config: RabbitMQQueueConfig, place: Place = Place.DLQ) -> None:
         super().__init__(queue_name, config, place)
         self._name = place_name(queue_name, place)
-        self._channel = Channel(config, Purpose.CONSUME)
+        self._channel = ConsumeChannel(config)
 
     async def depth(self) -> int:
         await self._channel.open()

@@ -15,8 +15,11 @@ from pamqp import decode
 
 def short_str(value: bytes) -> tuple[int, str]:
     """A short string, as latin-1 where it is not UTF-8."""
-    length = value[0]
-    return length + 1, _text(value[1 : length + 1])
+    end = value[0] + 1
+    try:
+        return end, value[1:end].decode()
+    except UnicodeDecodeError:
+        return end, value[1:end].decode("latin-1")
 
 
 def timestamp(value: bytes) -> tuple[int, Any]:
@@ -38,18 +41,11 @@ def field_table(value: bytes) -> tuple[int, dict[str, Any]]:
     offset = 4
     table: dict[str, Any] = {}
     while offset < end:
-        key_end = offset + 1 + value[offset]
-        key = _text(value[offset + 1 : key_end])
+        key_size, key = short_str(value[offset : min(offset + 256, end)])
+        key_end = offset + key_size
         consumed, table[key] = decode.embedded_value(value[key_end:end])
         offset = key_end + consumed
     return end, table
-
-
-def _text(value: bytes) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
 
 
 def be_tolerant() -> None:

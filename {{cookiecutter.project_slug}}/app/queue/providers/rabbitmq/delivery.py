@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import aiormq.abc
 
-from app.queue.errors import DeliveryLostError
 from app.queue.interfaces import Delivery, Message
-from app.queue.providers.rabbitmq.channel import Channel
+from app.queue.providers.rabbitmq.acks import ConsumeChannel
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """What acks a delivery: its channel, as it was then, and its number there."""
 
-    channel: Channel
+    channel: ConsumeChannel
     underlay: aiormq.abc.AbstractChannel
     tag: int
 
     def check(self) -> None:
-        """Raise DeliveryLostError if the channel is gone: numbers mean nothing on the next one."""
-        if not self.channel.is_open or self.channel.underlay is not self.underlay:
-            raise DeliveryLostError("the delivery's channel is gone")
+        """Raise DeliveryLostError if the channel is gone."""
+        self.channel.check(self.underlay)
 
-    async def ack(self) -> None:
+    def ack(self) -> None:
         """Ack. Raises DeliveryLostError."""
-        self.check()
-        await self.underlay.basic_ack(self.tag, wait=False)
+        self.channel.ack(self.underlay, self.tag)
 
 
-def to_delivery(queue: str, channel: Channel, received: aiormq.abc.DeliveredMessage, *, redelivered: bool) -> Delivery:
+def to_delivery(
+    queue: str, channel: ConsumeChannel, received: aiormq.abc.DeliveredMessage, *, redelivered: bool
+) -> Delivery:
     """A received message in hand. One without an id gets one, so that there is something to call it by."""
     properties = received.header.properties
     own_id = properties.message_id or ""

@@ -10,7 +10,6 @@ from app.queue.interfaces import Delivery, Message, Place, QueueProcessor
 from app.queue.names import place_name
 from app.queue.providers.rabbitmq.channel import PublishChannel
 from app.queue.providers.rabbitmq.delivery import Token
-from app.queue.providers.rabbitmq.errors import translated
 from app.queue.providers.rabbitmq.topology import ensure, queue_specs
 
 if TYPE_CHECKING:
@@ -31,10 +30,7 @@ class RabbitMQMessageHandler(QueueProcessor):
 
     async def ack(self, delivery: Delivery) -> None:
         token: Token = delivery.token
-        with translated("ack"):
-            # Bounded: on a connection that is being closed, nobody takes frames any more.
-            async with asyncio.timeout(self.config.publish_timeout):
-                await token.ack()
+        token.ack()
 
     async def hand_over(self, delivery: Delivery, message: Message, place: Place, delay: float = 0.0) -> None:
         token: Token = delivery.token
