@@ -63,7 +63,7 @@ class ConsumerGroup:
             worker = self.workers[queue.name] = self._parts.worker(queue)
             background.append(asyncio.create_task(self._consume(worker)))
             background.append(asyncio.create_task(self._parts.suspects(worker).run()))
-            background.append(asyncio.create_task(probe_forever(self._parts.health_check(queue))))
+            background.append(asyncio.create_task(probe_forever(self._parts.health_check(queue), worker)))
             if queue.enable_dlq and queue.dlq.retry_interval:
                 background.append(asyncio.create_task(self._parts.passes(queue).run()))
         try:
@@ -95,12 +95,14 @@ class ConsumerGroup:
             logger.exception("%s: the handler's __aexit__ failed", name)
 
 
-async def probe_forever(check: QueueHealthCheck) -> None:
+async def probe_forever(check: QueueHealthCheck, worker: QueueWorker | None = None) -> None:
     """The periodic health check of one queue on this loop. It also finds a link that died without a word."""
     while True:
         await asyncio.sleep(PROBE_INTERVAL)
         try:
             await check.probe()
+            if worker is not None:
+                await worker.renew()
         except BrokerError as error:
             logger.warning("%s: %s", check.queue_name, error)
         except Exception:

@@ -121,6 +121,12 @@ class QueueConsumer(Link):
     def registered(self) -> bool:
         """True only while the broker would give us the next message."""
 
+    async def renew(self) -> None:
+        """Register again, and remain `registered` meanwhile: a broker may forget a consumer without a word.
+
+        Called now and then while nothing comes and nothing is in hand. Raises BrokerError, and then the link is lost.
+        """
+
     async def process_message(self, payload: Mapping[str, Any]) -> None:
         """Call the handler for `payload`, a message's decoded body, as if it had been received.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
@@ -31,6 +32,8 @@ from app.queue.time_limit import TimeLimit
 
 logger = logging.getLogger(__name__)
 
+RENEW_AFTER = 20.0
+"""Seconds without a delivery."""
 STOP_TIMEOUT = 1.0
 """Seconds in which a broker must answer that it sends nothing more."""
 
@@ -60,6 +63,7 @@ class QueueWorker(Link):
         self._recall = Recall(config.prefetch)
         self._probe: Delivery | None = None
         self._suspect_found = asyncio.Event()
+        self._busy_at = time.monotonic()
         self.draining = False
         self.quiet_now = False
         consumer.on_delivery = self.handle
@@ -89,6 +93,14 @@ class QueueWorker(Link):
 
     async def close(self) -> None:
         await asyncio.gather(self._let_go(), self._processor.close())
+
+    async def renew(self) -> None:
+        """Register the consumer anew if nothing came for a while: if the broker has forgotten it, nothing ever will."""
+        if self._in_hand or not self.consumer.registered:
+            self._busy_at = time.monotonic()
+        elif time.monotonic() - self._busy_at > RENEW_AFTER:
+            self._busy_at = time.monotonic()
+            await self.consumer.renew()
 
     async def drain(self, timeout: float) -> None:
         """Take nothing more, put back what has not begun, and let the rest finish: for `timeout` seconds at most."""
@@ -254,6 +266,7 @@ class QueueWorker(Link):
 
     def _leave_hand(self, delivery: Delivery) -> None:
         self._in_hand.pop(delivery, None)
+        self._busy_at = time.monotonic()
         self._left_hand.set()
         if delivery is self._probe:
             self._probe = None

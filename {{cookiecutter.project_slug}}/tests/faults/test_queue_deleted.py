@@ -6,15 +6,18 @@ import threading
 import time
 from functools import partial
 
-import pytest
-
 from app.queue.names import dlq_name, retry_name
+from app.queue.providers.rabbitmq.config import RabbitMQQueueConfig
+from app.queue.providers.rabbitmq.topology import publishing_spec
 from tests.faults.conftest import WriteRow
-from tests.faults.world import World, wait_until
+from tests.faults.world import World, Worlds, side_by_side, wait_until
 from tests.tools.process import Answer
 from tests.tools.rabbitmq_queues import channel
 
 CLIENTS = 3
+KINDS = ("quorum", "classic")
+MESSAGES = 60
+"""More than the two consumers' prefetch."""
 
 
 def handled_after(world: World, moment: float) -> bool:
@@ -26,8 +29,14 @@ def delete(world: World, name: str) -> None:
         ch.queue_delete(name)
 
 
-@pytest.mark.parametrize("queue_type", ["quorum", "classic"])
-def test_a_deleted_queue_is_made_anew_and_consumed_again(world: World, row: WriteRow, queue_type: str) -> None:
+def test_a_deleted_queue_is_made_anew_and_consumed_again(new_world: Worlds, row: WriteRow) -> None:
+    worlds = iter([new_world() for _ in range(2 * len(KINDS))])
+    tests = [partial(test, next(worlds), row, kind) for kind in KINDS for test in (deleted, recreated)]
+    side_by_side(lambda test: test(), tests)
+
+
+def deleted(world: World, row: WriteRow, queue_type: str) -> None:
+    """Under load. Whoever finds it missing makes it anew."""
     service = world.service(queue_type=queue_type)
     service.start()
     asked: list[tuple[float, Answer]] = []
@@ -69,6 +78,23 @@ def test_a_deleted_queue_is_made_anew_and_consumed_again(world: World, row: Writ
     )
     said = service.log.count("the broker cancelled the consumer")
     row(fault, "the log says so", f"{said} times", said >= 1)
+
+
+def recreated(world: World, row: WriteRow, queue_type: str) -> None:
+    """By who deleted it, at once. RabbitMQ 3 does not tell the consumers of a quorum queue, nor does it feed them."""
+    services = [world.service(queue_type=queue_type) for _ in range(2)]
+    for service in services:
+        service.start()
+    config = RabbitMQQueueConfig.model_validate({"name": world.queue, "type": "rabbitmq", "queue_type": queue_type})
+    with channel(world.node.url) as ch:
+        ch.queue_delete(world.queue)
+        ch.queue_declare(world.queue, durable=True, arguments=publishing_spec(config, world.queue).arguments)
+    ids = world.sender().send(MESSAGES)
+    seconds = world.all_handled(ids, 60)
+    lost = len(ids - world.ledger.ids())
+    fault = f"the queue is deleted and made anew in the same moment, under two services ({queue_type})"
+    row(fault, "consuming again within 25 s", f"{seconds:.1f} s, {lost} of {len(ids)} not handled", not lost)
+    row(fault, "nothing is dead-lettered for it", f"{world.dead()} in the DLQ", world.dead() == 0)
 
 
 def test_a_publish_to_a_deleted_queue_that_nobody_consumes_arrives(world: World, row: WriteRow) -> None:

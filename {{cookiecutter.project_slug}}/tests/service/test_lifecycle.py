@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import pytest
 
-from app.queue import threads
+from app.queue import group, threads, worker
 from app.queue.config import QueuesConfig
 from app.queue.errors import ConfigError, QueueError
 from app.queue.handling import current_delivery
@@ -18,6 +18,7 @@ from app.queue.names import dlq_name
 from app.queue.policy import DONE, Outcome
 from app.queue.processor import MessageProcessor
 from app.queue.providers.memory.broker import broker
+from app.queue.providers.memory.consumer import MemoryConsumer
 from app.queue.publishing import publish, publish_from_thread
 from app.queue.setup import build_service
 from tests.tools.example import UserHandler, audio, queue_config, running
@@ -43,6 +44,35 @@ async def test_consumers_run_on_at_most_consumer_threads_loops_beside_that_of_ht
         await eventually(lambda: len(recorder.seen) == 5, "all are handled")
     assert len({loop for _, loop in recorder.seen}) == 2
     assert id(asyncio.get_running_loop()) not in {loop for _, loop in recorder.seen}
+
+
+async def test_a_consumer_is_registered_anew_when_nothing_comes_and_nothing_is_in_hand(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    in_hand: list[bool] = []
+    handling = False
+
+    async def renew(_: MemoryConsumer) -> None:
+        in_hand.append(handling)
+
+    class Slow:
+        async def work(self, message: dict[str, Any]) -> None:
+            nonlocal handling
+            handling = True
+            await asyncio.sleep(0.5)
+            handling = False
+
+    monkeypatch.setattr(MemoryConsumer, "renew", renew)
+    monkeypatch.setattr(group, "PROBE_INTERVAL", 0.01)
+    monkeypatch.setattr(worker, "RENEW_AFTER", 0.05)
+    async with running((queue_config(), Slow())):
+        await eventually(lambda: len(in_hand) > 2, "it is renewed")
+        await publish("user_channel", {"type": "work"})
+        await eventually(lambda: handling, "a message is in hand")
+        await eventually(lambda: not handling, "the message is handled")
+        renewed = len(in_hand)
+        await eventually(lambda: len(in_hand) > renewed, "it is renewed again")
+    assert not any(in_hand)
 
 
 async def test_a_handler_that_blocks_its_loop_delays_neither_http_nor_other_threads_and_is_named(

@@ -58,8 +58,8 @@ class AsyncRabbitMQPublisher(GuardedPublisher):
         except UnroutableError:
             if queue != self.queue_name:
                 raise
-            # Somebody deleted it. RabbitMQ forgets to tell a quorum queue's consumers so if a queue of the same name is
-            # made within some 50 ms (measured on 3.10): they would wait for ever, and the messages with them.
+            # Somebody deleted it. RabbitMQ 3 does not tell a quorum queue's consumers so if a queue of the same name is
+            # made before they could be told (some 50 ms, measured on 3.10): they would wait until they are renewed.
             await asyncio.sleep(DELETION_GRACE)
             await self._ensure_queue()
             await self._channel.put(queue, message)
