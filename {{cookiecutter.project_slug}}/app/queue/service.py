@@ -152,7 +152,7 @@ class QueueService:
         state = self.publisher(name).state
         if state == "blocked":
             return state, "the broker accepts no messages for now (memory or disk alarm)"
-        return state, None if state == "ready" else supervisor.detail
+        return state, None if state == "ready" else supervisor.detail or "the link to the broker has just been lost"
 
     def _chain_signals(self) -> None:
         """On SIGTERM, say 503 for a while before the server closes its port: that is all a load balancer sees."""

@@ -9,7 +9,6 @@ from tests.faults.world import World, wait_until
 from tests.tools.ledger import Ledger
 
 FAULT = "the broker has a memory alarm"
-PUBLISH_TIMEOUT = 5
 
 
 def rate(ledger: Ledger, seconds: float = 2.0) -> float:
@@ -42,11 +41,9 @@ def test_a_memory_alarm_blocks_publishing_at_once_and_consuming_not_at_all(world
     slowest = max(answer.seconds for answer in rest)
     row(
         FAULT,
-        "publishing answers 503, and at once after the first",
+        "publishing answers 503, the first within 1 s, the others at once",
         f"{first.status} after {first.seconds:.1f} s, then {slowest:.2f} s at most",
-        {first.status, *(answer.status for answer in rest)} == {503}
-        and first.seconds < PUBLISH_TIMEOUT + 2
-        and slowest < 2,
+        {first.status, *(answer.status for answer in rest)} == {503} and first.seconds < 3 and slowest < 2,
     )
     landed = world.ledger.count("done", {"alarm-0"}) - 1
     row(

@@ -163,11 +163,10 @@ class Load:
         )
         if {*roles} - {"leads"}:
             ill = [answer.content["queues"][world.queue]["detail"] for answer in healths if answer.status == 503]
-            details = {detail for detail in ill if detail}
-            said = f"{len(ill)} times 503: {'; '.join(sorted(details))}"
+            said = f"{len(ill)} times 503: {'; '.join(sorted({str(detail) for detail in ill}))}"
             # One that is there again after a few hundredths of a second may be missed here, but not in the log.
             logged = "connecting again" in service.log[logged_before:] and seconds < 1
-            row(fault, "/health/queue says so meanwhile", said, bool(details) or logged)
+            row(fault, "/health/queue says so meanwhile, and why", said, all(ill) and (bool(ill) or logged))
         failures = [answer for answer in answers if answer.status != 202]
         slowest = max(answer.seconds for answer in answers)
         clear = all(answer.status == 503 and answer.content["detail"] for answer in failures)

@@ -10,6 +10,8 @@ import httpx2
 import pytest
 import pytest_asyncio
 
+from app.queue.providers.memory.consumer import MemoryConsumer
+from app.queue.providers.memory.publisher import MemoryPublisher
 from tests.tools.example import UserHandler, audio
 from tests.tools.server import API_KEY, serving
 from tests.tools.waiting import eventually
@@ -135,6 +137,19 @@ async def test_health_says_what_the_design_says(client: httpx2.AsyncClient) -> N
             "foreign": {**well, "consumer": "disabled"},
         },
     }
+
+
+async def test_health_is_never_without_a_word_when_a_link_is_lost_that_nobody_has_noticed_yet(
+    client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MemoryPublisher, "state", "down")
+    answer = await client.get("/health/queue")
+    assert answer.status_code == 503
+    assert answer.json()["queues"]["user_channel"]["publisher"] == "down"
+    assert answer.json()["queues"]["user_channel"]["detail"]
+    monkeypatch.undo()
+    monkeypatch.setattr(MemoryConsumer, "registered", False)
+    assert (await client.get("/health/queue")).json()["queues"]["user_channel"]["detail"]
 
 
 async def test_openapi_documents_every_answer(client: httpx2.AsyncClient) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from app.queue.errors import UnroutableError
+from app.queue.errors import PublisherBlockedError, UnroutableError
 from app.queue.interfaces import Message, PublisherState
 from app.queue.middleware import PublishMiddleware
 from app.queue.providers.rabbitmq.channel import PublishChannel
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from app.queue.providers.rabbitmq.config import RabbitMQQueueConfig
 
 DELETION_GRACE = 0.5
+LOOK_EVERY = 0.2
+"""Seconds between looks if the broker has blocked the connection: the library tells only who asks."""
 
 
 class AsyncRabbitMQPublisher(GuardedPublisher):
@@ -53,6 +55,30 @@ class AsyncRabbitMQPublisher(GuardedPublisher):
         return "blocked" if self._channel.is_blocked else "ready"
 
     async def send(self, queue: str, message: Message) -> None:
+        loop = asyncio.get_running_loop()
+        looking: asyncio.TimerHandle
+
+        def look() -> None:
+            nonlocal looking
+            if self._channel.is_blocked:
+                patience.reschedule(loop.time())
+            else:
+                looking = loop.call_later(LOOK_EVERY, look)
+
+        looking = loop.call_later(LOOK_EVERY, look)
+        try:
+            async with asyncio.timeout(None) as patience:
+                await self._send(queue, message)
+        except TimeoutError:
+            # RabbitMQ says that it is short of memory when the first message comes, and keeps that for later.
+            raise PublisherBlockedError(
+                "the broker accepts no messages for now (memory or disk alarm); it had not confirmed",
+                may_have_landed=True,
+            ) from None
+        finally:
+            looking.cancel()
+
+    async def _send(self, queue: str, message: Message) -> None:
         try:
             await self._channel.put(queue, message)
         except UnroutableError:
