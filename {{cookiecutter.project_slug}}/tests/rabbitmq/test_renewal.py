@@ -1,4 +1,4 @@
-"""A consumer is registered anew, while nothing comes: a broker may have forgotten it."""
+"""What the broker may have forgotten, or mistakes for something else, is made anew: consumers, and channels."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from app.queue.errors import BrokerError
-from app.queue.interfaces import Delivery
+from app.queue.errors import BrokerError, BrokerUnavailableError
+from app.queue.interfaces import Delivery, Message
 from app.queue.processor import MessageProcessor
-from app.queue.providers.rabbitmq.channel import Channel
+from app.queue.providers.rabbitmq.channel import Channel, PublishChannel
 from app.queue.providers.rabbitmq.consumer import AsyncRabbitMQConsumer
 from app.queue.setup import get_processor
 from tests.tools.example import queue_config
-from tests.tools.rabbitmq_queues import channel, depth, publish
+from tests.tools.rabbitmq_queues import channel, depth, drain, publish
 from tests.tools.waiting import eventually
 
 pytestmark = pytest.mark.broker
@@ -100,3 +100,21 @@ async def test_a_consumer_that_can_not_be_renewed_is_lost(
             await receiver.consumer.renew()
     assert await receiver.consumer.lost() == "no more channels"
     assert not receiver.consumer.registered
+
+
+async def test_a_channel_on_which_a_message_is_refused_is_not_used_again(config: Any, rabbitmq_url: str) -> None:
+    full = {"x-queue-type": "classic", "x-max-length": 1, "x-overflow": "reject-publish"}
+    with channel(rabbitmq_url) as ch:
+        ch.queue_declare(config.name, durable=True, arguments=full)
+    publishing = PublishChannel(config)
+    await publishing.open()
+    await publishing.put(config.name, Message(b"{}", "one"))
+    with pytest.raises(BrokerUnavailableError, match="refused"):
+        await publishing.put(config.name, Message(b"{}", "two"))
+    assert not publishing.is_open
+    drain(rabbitmq_url, config.name)
+    await publishing.open()
+    await publishing.put(config.name, Message(b"{}", "two"))
+    await publishing.close()
+    ((properties, _),) = drain(rabbitmq_url, config.name)
+    assert properties.message_id == "two"

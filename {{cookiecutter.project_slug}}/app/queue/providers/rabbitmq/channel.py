@@ -197,7 +197,10 @@ class PublishChannel(Channel):
             if isinstance(cause, aiormq.exceptions.PublishError):
                 raise UnroutableError(f"the broker has no queue {queue!r}; the message went nowhere") from None
             if isinstance(cause, aiormq.exceptions.DeliveryError):
-                raise PublishError(f"the broker refused the message for queue {queue!r}") from None
+                # A quorum queue whose leader has died refuses until there is another. A channel that was refused so is
+                # refused for as long as the dead node is down (RabbitMQ 3.10): only the next one is told of the other.
+                self.lose(f"the broker refused a message for queue {queue!r}")
+                raise BrokerUnavailableError(f"the broker refused the message for queue {queue!r}") from None
             if isinstance(cause, aiormq.exceptions.ChannelInvalidStateError):
                 raise BrokerUnavailableError("not connected to the broker") from None
             raise PublishError(f"{error}; the broker had not confirmed", may_have_landed=True) from error
