@@ -10,8 +10,9 @@ import os
 import shutil
 import textwrap
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -19,7 +20,7 @@ from tests.faults.world import World, Worlds
 from tests.tools.rabbitmq_node import RabbitMQNode, find_server
 
 HERE = Path(__file__).parent
-TIMEOUT = 300
+TIMEOUT = 600
 LOG_LINES = 60
 
 
@@ -36,7 +37,13 @@ class Row:
 Rows = list[Row]
 WriteRow = Callable[[str, str, object, bool], None]
 _OF_TEST = pytest.StashKey[Rows]()
-_OF_SESSION = pytest.StashKey[Rows]()
+ROW = "row"
+"""The user property of a report that holds a row: reports come from other processes, too."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Print the table at the end."""
+    config.pluginmanager.register(Table(), "faults-table")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -64,7 +71,7 @@ def pytest_runtest_makereport(
     elif report.failed:
         said = str(call.excinfo.value) if call.excinfo else ""
         rows.append(Row(item.name, "the test runs to its end", said.partition("\n")[0] or "it failed", held=False))
-    item.config.stash.setdefault(_OF_SESSION, []).extend(rows)
+    report.user_properties = [*report.user_properties, *((ROW, astuple(row)) for row in rows)]
     worlds = getattr(item, "funcargs", {}).get("new_world")
     if report.failed and isinstance(worlds, Worlds):
         for service in [service for world in worlds.made for service in world.services]:
@@ -73,13 +80,24 @@ def pytest_runtest_makereport(
     return report
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the table."""
-    rows = config.stash.get(_OF_SESSION, [])
-    if rows:
-        terminalreporter.section("what the service promises, under faults")
-        width = max(100, min(180, shutil.get_terminal_size((140, 24)).columns))
-        terminalreporter.write_line(table(rows, width))
+class Table:
+    """Collects the rows of all tests, and prints them."""
+
+    def __init__(self) -> None:
+        self.rows: Rows = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take a test's rows from its report."""
+        self.rows += [
+            Row(*cast("tuple[str, str, str, bool]", value)) for name, value in report.user_properties if name == ROW
+        ]
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print the table."""
+        if self.rows:
+            terminalreporter.section("what the service promises, under faults")
+            width = max(100, min(180, shutil.get_terminal_size((140, 24)).columns))
+            terminalreporter.write_line(table(self.rows, width))
 
 
 def table(rows: Rows, width: int) -> str:

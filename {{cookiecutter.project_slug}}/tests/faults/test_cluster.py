@@ -58,7 +58,6 @@ def takes(cluster: RabbitMQCluster, queue: str) -> RabbitMQNode | None:
 ROLES = {"leads": leads, "feeds its consumer": feeds, "takes what it publishes": takes}
 KILLS = (
     ("the queue's leader is killed", leads),
-    ("the next leader is killed", leads),
     ("the node that the service consumes from is killed", feeds),
     ("the node that the service publishes to is killed", takes),
 )

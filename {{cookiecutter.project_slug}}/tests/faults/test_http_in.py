@@ -212,7 +212,10 @@ def test_202_means_that_the_broker_has_confirmed_it(world: World, row: WriteRow)
     write_absence(row, "the broker has a memory alarm", world, answers)
     with posting(service, world.queue) as answers:
         service.wait_until(lambda: len(accepted(answers)) > 300, "300 messages are accepted")
+        world.proxy.mode("mute")  # so that messages surely land whose confirmation does not come
+        time.sleep(0.5)
         world.node.kill()
+        world.proxy.mode("pass")
         before = len(accepted(answers))
         world.node.start()
         service.wait_until(lambda: len(accepted(answers)) > before + 300, "300 more are accepted")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal
 
-Mode = Literal["pass", "refuse", "freeze", "silent"]
+Mode = Literal["pass", "refuse", "freeze", "silent", "mute"]
 HOST = "127.0.0.1"
 CHUNK = 65_536
 ABORTIVE = struct.pack("ii", 1, 0)
@@ -26,6 +26,7 @@ class Proxy:
     - `refuse`: all connections are reset, and new ones are refused.
     - `freeze`: nothing is read or written, in either direction; not even the end of a connection is passed on.
     - `silent`: the connections of that moment swallow everything for ever, as behind a NAT that forgot; new ones pass.
+    - `mute`: the connections of that moment pass on what the service says, and no answer.
 
     `drop()` resets all connections, once.
     """
@@ -72,6 +73,9 @@ class Proxy:
         if mode == "silent":
             for link in self._links:
                 link.silent = True
+        if mode == "mute":
+            for link in self._links:
+                link.mute = True
         if mode == "refuse":
             self._stop_listening()
             self._reset_all()
@@ -138,7 +142,8 @@ class Proxy:
             if not data:
                 sink.shutdown(socket.SHUT_WR)
                 return
-            await self._loop.sock_sendall(sink, data)
+            if not (link.mute and source is link.broker):
+                await self._loop.sock_sendall(sink, data)
 
 
 class _Link:
@@ -149,6 +154,7 @@ class _Link:
         self.broker = socket.socket()
         self.broker.setblocking(False)
         self.silent = False
+        self.mute = False
         self.task: asyncio.Task[None] | None = None
 
     def close(self, _: object) -> None:
