@@ -3,6 +3,8 @@
 PYTHON ?= python3
 SERVICE := {{cookiecutter.project_slug}}
 UV := $(or $(shell command -v uv 2>/dev/null),$(CURDIR)/.tools/bin/uv)
+# A project with every provider needs all that the service can need.
+QUEUES := a@rabbitmq; b@redis; c@nats
 BIN := $(CURDIR)/.venv/bin
 # Nothing may be written into the template's own tree: cookiecutter would copy it into the next project.
 export PYTHONDONTWRITEBYTECODE := 1
@@ -14,14 +16,14 @@ help: ## show this
 demo: .tools/.ready ## bake the default answers, and see a message through
 	UV=$(UV) $(PYTHON) -m scripts.demo
 
-test: setup lint ## run everything, against a real RabbitMQ that is found, started or installed
-	cd '$(SERVICE)' && REQUIRE_RABBITMQ=1 INSTALL_RABBITMQ=1 $(BIN)/python -m tests.tools.with_broker sh '$(CURDIR)/scripts/test.sh'
+test: setup lint ## run everything, against real brokers that are found, started or installed
+	cd '$(SERVICE)' && REQUIRE_BROKERS=1 INSTALL_BROKERS=1 $(BIN)/python -m tests.tools.with_broker sh '$(CURDIR)/scripts/test.sh'
 
 test-faults: .tools/.ready ## bake the default answers, and run the fault suite of that project (ten minutes)
 	$(PYTHON) -m scripts.export build/template
 	rm -rf build/faults
 	.tools/bin/cookiecutter --no-input --output-dir build/faults build/template > /dev/null
-	REQUIRE_RABBITMQ=1 $(MAKE) -C build/faults/queue-service test-faults UV=$(UV)
+	REQUIRE_BROKERS=1 $(MAKE) -C build/faults/queue-service test-faults UV=$(UV)
 
 lint: setup ## check style, format, types and layers, of the template and of app/ in place
 	$(BIN)/ruff check --no-cache .
@@ -36,7 +38,7 @@ setup: .venv/.ready ## make the virtual environment: the template's tools, and w
 	rm -rf build/setup
 	$(PYTHON) -m scripts.export build/template
 	$(UV) sync --quiet --no-config --python $(PYTHON)
-	$(BIN)/cookiecutter --no-input --output-dir build/setup build/template > /dev/null
+	$(BIN)/cookiecutter --no-input --output-dir build/setup build/template queues='$(QUEUES)' > /dev/null
 	$(UV) pip install --quiet --python $(BIN)/python -r build/setup/queue-service/pyproject.toml $(foreach group,dev faults,--group build/setup/queue-service/pyproject.toml:$(group))
 	@touch $@
 

@@ -5,6 +5,7 @@ standard library alone, no network, no git, nothing random.
 """
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,40 @@ ONLY_WITH = {
     "rabbitmq": [
         "app/queue/providers/rabbitmq",
         "docs/rabbitmq.md",
+        "tests/contract/providers/rabbitmq.py",
         "tests/faults",
         "tests/rabbitmq",
         "tests/tools/ledger.py",
-        "tests/tools/proxy.py",
         "tests/tools/rabbitmq_*.py",
-        "tests/tools/with_broker.py",
         "tests/unit/test_rabbitmq_*.py",
     ],
+    "redis": [
+        "app/queue/providers/redis",
+        "docs/redis.md",
+        "tests/contract/providers/redis.py",
+        "tests/redis",
+        "tests/tools/redis_*.py",
+        "tests/unit/test_redis_*.py",
+    ],
+    "nats": [
+        "app/queue/providers/nats",
+        "docs/nats.md",
+        "tests/contract/providers/nats.py",
+        "tests/nats",
+        "tests/tools/nats_*.py",
+        "tests/unit/test_nats_*.py",
+    ],
+    "rabbitmq, redis, nats": [
+        "tests/tools/broker_node.py",
+        "tests/tools/proxy.py",
+        "tests/tools/with_broker.py",
+    ],
 }
-"""The manifest: what is there for one provider alone. In pyproject.toml, a line says `# only with rabbitmq`."""
+"""The manifest: what is there for some providers alone, and goes if none of them was chosen.
+
+In pyproject.toml, a line says `# only with rabbitmq`, or `# only with rabbitmq, redis`.
+"""
+ONLY_WITH_COMMENT = re.compile(r"# only with ([a-z]+(?:, [a-z]+)*)")
 
 HANDLER_HEAD = '''"""Handlers of the queue {queue}: yours to fill in."""
 
@@ -124,16 +149,27 @@ def write_handlers() -> None:
 
 def drop_unused_providers() -> None:
     """Delete the files of every provider that no queue uses, and the lines of pyproject.toml that are for it."""
-    pyproject = Path("pyproject.toml")
-    for provider in PLAN["dropped_providers"]:
-        for pattern in ONLY_WITH[provider]:
+    for providers, patterns in ONLY_WITH.items():
+        if not is_dropped(providers):
+            continue
+        for pattern in patterns:
             for path in sorted(Path().glob(pattern)):
                 if path.is_dir():
                     shutil.rmtree(path)
                 else:
                     path.unlink()
-        lines = pyproject.read_text(encoding="utf-8").splitlines(keepends=True)
-        write(pyproject, "".join(line for line in lines if "# only with " + provider not in line))
+    pyproject = Path("pyproject.toml")
+    kept = []
+    for line in pyproject.read_text(encoding="utf-8").splitlines(keepends=True):
+        comment = ONLY_WITH_COMMENT.search(line)
+        if comment is None or not is_dropped(comment.group(1)):
+            kept.append(line)
+    write(pyproject, "".join(kept))
+
+
+def is_dropped(providers: str) -> bool:
+    """True if nobody chose any of these, which are joined by commas."""
+    return set(providers.split(", ")) <= set(PLAN["dropped_providers"])
 
 
 def write_title() -> None:

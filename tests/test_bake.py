@@ -11,6 +11,7 @@ from tests.conftest import ROOT, Bake, Project
 
 SERVICE = ROOT / "{{cookiecutter.project_slug}}"
 QUICK = "not slow"
+BROKERS = ("rabbitmq", "redis", "nats")
 
 
 def service_files(template: Path) -> set[str]:
@@ -25,12 +26,16 @@ def test_the_default_answers_make_exactly_these_files(template: Path, default_pr
 
 def test_a_provider_that_nobody_chose_is_not_there(template: Path, bake: Bake) -> None:
     project = bake(provider="memory")
-    dropped = {name for name in service_files(template) if "rabbitmq" in name or name.startswith("tests/faults/")}
-    dropped |= {f"tests/tools/{name}.py" for name in ("with_broker", "ledger", "proxy")}
+    dropped = {
+        name
+        for name in service_files(template)
+        if name.startswith("tests/faults/") or any(broker in name for broker in BROKERS)
+    }
+    dropped |= {f"tests/tools/{name}.py" for name in ("broker_node", "with_broker", "ledger", "proxy")}
     made = {"app/queue/handlers/user_channel.py", "tests/handlers/test_user_channel.py"}
     assert project.files() == (service_files(template) | made) - dropped
     for name in ("pyproject.toml", "Makefile", "compose.yaml", ".env.example", "README.md", ".github/workflows/ci.yml"):
-        assert "rabbitmq" not in project.read(name).lower(), name
+        assert not any(broker in project.read(name).lower() for broker in BROKERS), name
     assert "pika" not in project.read("pyproject.toml").replace('module = ["pika.*"]', "")
     check(project)
     project.run("pytest", "-q", "-p", "no:cacheprovider", "-m", QUICK)

@@ -5,22 +5,26 @@ from __future__ import annotations
 import ast
 import itertools
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 
 from queue_template_extension import parse_queues
-from tests.conftest import Bake
+from tests.conftest import ROOT, Bake
 
 SERVICE = "{{cookiecutter.project_slug}}"
+PROVIDERS = ("rabbitmq", "redis", "nats", "memory")
+WRITTEN = [name for name in PROVIDERS if (ROOT / SERVICE / "app/queue/providers" / name).is_dir()]
 OPTIONS = {
-    "provider": ["rabbitmq", "memory"],
+    "provider": WRITTEN,
     "queues": [
         "user_channel: send_audio",
         "a; b: x; c!dlq: y, z; d!nodlq",
         "orders@memory: order.created, order-paid; users@rabbitmq!nodlq: sign_up",
         "only_memory@memory: x",
+        "; ".join(f"on_{name}@{name}: x" for name in WRITTEN),
     ],
     "dead_letter_queues": ["yes", "no"],
     "max_attempts": ["1", "5", "1000"],
@@ -50,6 +54,7 @@ def pairs(answers: dict[str, str]) -> set[tuple[tuple[str, str], tuple[str, str]
     return set(itertools.combinations(answers.items(), 2))
 
 
+CLIENTS = {"rabbitmq": "aio-pika", "redis": "redis", "nats": "nats-py"}
 COMBINATIONS = pairwise()
 
 
@@ -67,8 +72,23 @@ def test_a_combination_makes_its_files_and_its_queues(template: Path, bake: Bake
     assert {queue["retry"]["max_attempts"] for queue in written} == {int(answers["max_attempts"])}
     intervals = {queue["dlq"]["retry_interval"] for queue in written if queue["enable_dlq"]}
     assert intervals <= {int(answers["dlq_retry_interval"])}
-    compose = yaml.safe_load(project.read("compose.yaml"))["services"]
-    assert ("rabbitmq" in compose) == any(queue.provider == "rabbitmq" for queue in queues)
+    brokers = {queue.provider for queue in queues} - {"memory"}
+    compose = yaml.safe_load(project.read("compose.yaml"))
+    assert set(compose["services"]) == {"service", *brokers}
+    assert set(compose["services"]["service"].get("depends_on", {})) == set(compose.get("volumes", {})) == brokers
+    dependencies = {
+        re.split(r"[>=<]", line)[0] for line in tomllib.loads(project.read("pyproject.toml"))["project"]["dependencies"]
+    }
+    assert {client for client in CLIENTS.values() if client in dependencies} == {CLIENTS[name] for name in brokers}
+    assert set(re.findall(r"^(\w+)_URL=", project.read(".env.example"), re.MULTILINE)) == {
+        name.upper() for name in brokers
+    }
+    assert set(re.findall(r"\$\{(\w+)_URL:-localhost\}", project.read("queues.yaml"))) == {
+        name.upper() for name in brokers
+    }
+    job = yaml.safe_load(project.read(".github/workflows/ci.yml"))["jobs"]["test"]
+    installs = " ".join(step.get("run", "") for step in job["steps"])
+    assert set(re.findall(r"(\w+)-server\b", installs)) == brokers
     project.run("ruff", "check", "--no-cache", "--quiet", ".")
     project.run("ruff", "format", "--no-cache", "--check", "--quiet", ".")
     project.run("python", "-c", "from app.queue.config import load_queues; load_queues()")
@@ -77,20 +97,22 @@ def test_a_combination_makes_its_files_and_its_queues(template: Path, bake: Bake
 def expected_files(template: Path, providers: set[str], queues: list[str]) -> set[str]:
     folder = template / SERVICE
     files = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
-    if "rabbitmq" not in providers:
-        manifest = only_with_rabbitmq(template)
-        files -= {name for name in files for pattern in manifest if Path(name).match(pattern) or within(name, pattern)}
+    for needed, patterns in only_with(template).items():
+        if not providers & set(needed.split(", ")):
+            files -= {
+                name for name in files for pattern in patterns if Path(name).match(pattern) or within(name, pattern)
+            }
     for queue in queues:
         files |= {f"app/queue/handlers/{queue}.py", f"tests/handlers/test_{queue}.py"}
     return files
 
 
-def only_with_rabbitmq(template: Path) -> list[str]:
+def only_with(template: Path) -> dict[str, list[str]]:
     source = (template / "hooks/post_gen_project.py").read_text(encoding="utf-8")
     found = re.search(r"^ONLY_WITH = (\{.*?^\})", source, re.DOTALL | re.MULTILINE)
     assert found is not None
-    patterns: list[str] = ast.literal_eval(found[1])["rabbitmq"]
-    return patterns
+    manifest: dict[str, list[str]] = ast.literal_eval(found[1])
+    return manifest
 
 
 def within(name: str, folder: str) -> bool:

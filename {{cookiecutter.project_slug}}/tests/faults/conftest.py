@@ -17,7 +17,7 @@ from typing import cast
 import pytest
 
 from tests.faults.world import World, Worlds
-from tests.tools.rabbitmq_node import RabbitMQNode, find_server
+from tests.tools.rabbitmq_node import RabbitMQNode
 
 HERE = Path(__file__).parent
 TIMEOUT = 600
@@ -137,8 +137,8 @@ def row(request: pytest.FixtureRequest) -> WriteRow:
 @pytest.fixture(scope="session")
 def installed() -> None:
     """Fails or skips what needs a RabbitMQ of its own, if none can be started."""
-    if find_server() is None:
-        if os.environ.get("REQUIRE_RABBITMQ") == "1":
+    if RabbitMQNode.find_server() is None:
+        if os.environ.get("REQUIRE_BROKERS") == "1":
             pytest.fail("rabbitmq-server is not installed, and the fault suite kills a RabbitMQ of its own")
         pytest.skip("rabbitmq-server is not installed, and the fault suite kills a RabbitMQ of its own")
 

@@ -16,7 +16,7 @@ def rabbitmq_url() -> str:
     """The URL of the broker under test."""
     url = os.environ.get("RABBITMQ_URL")
     if not url:
-        if os.environ.get("REQUIRE_RABBITMQ") == "1":
+        if os.environ.get("REQUIRE_BROKERS") == "1":
             pytest.fail("there is no RabbitMQ: run the tests by `make test`, or set RABBITMQ_URL")
         pytest.skip("needs a RabbitMQ: run the tests by `make test`, or set RABBITMQ_URL")
     return url

@@ -1,9 +1,9 @@
-"""`python -m tests.tools.with_broker COMMAND...`: run a command with RABBITMQ_URL set to a RabbitMQ that answers.
+"""`python -m tests.tools.with_broker COMMAND...`: run a command with RABBITMQ_URL and the like set to brokers.
 
-It is, in this order: the one that RABBITMQ_URL names; one on localhost:5672; a private node from an installed
-rabbitmq-server, for as long as the command runs; and with INSTALL_RABBITMQ=1, as root on Debian, the same after
-installing it. Where there is none, the command runs without: the tests that need a broker say so and are skipped, or
-fail with REQUIRE_RABBITMQ=1.
+Each is, in this order: the one that its variable names; one on this machine, on the usual port; a private one from an
+installed server, for as long as the command runs; and with INSTALL_BROKERS=1, as root on Debian, the same after
+installing it. Where there is none, the command runs without: the tests that need it say so and are skipped, or fail
+with REQUIRE_BROKERS=1.
 """
 
 from __future__ import annotations
@@ -12,51 +12,60 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 
-from tests.tools.rabbitmq_node import RabbitMQNode, find_server, speaks_amqp
+from tests.tools.broker_node import BrokerNode, kinds
 
 
 def main(command: list[str]) -> int:
-    """Run the command; its exit code is ours."""
+    """Run the command; its exit code is ours, or 1 if a broker is required and can't be had."""
     environment = dict(os.environ)
-    if environment.get("RABBITMQ_URL"):
-        _say("the one of RABBITMQ_URL")
+    with ExitStack() as nodes:
+        for kind in kinds():
+            url = _find(kind, nodes)
+            if url is not None:
+                environment[kind.variable()] = url
+            elif environment.get("REQUIRE_BROKERS") == "1":
+                return 1
         return subprocess.call(command, env=environment)
-    if speaks_amqp("127.0.0.1", 5672):
-        _say("the one on localhost:5672")
-        return subprocess.call(command, env={**environment, "RABBITMQ_URL": "amqp://guest:guest@127.0.0.1:5672/"})
-    if find_server() is None and environment.get("INSTALL_RABBITMQ") == "1":
-        _install()
-    if find_server() is None:
-        if environment.get("REQUIRE_RABBITMQ") == "1":
-            _say(
-                "none. Set RABBITMQ_URL, or start one on localhost:5672, or install rabbitmq-server "
-                "(as root on Debian, INSTALL_RABBITMQ=1 does it)"
-            )
-            return 1
-        _say("none, so the tests that need one are skipped. RABBITMQ_URL, localhost:5672 or rabbitmq-server would do")
-        return subprocess.call(command, env=environment)
-    node = RabbitMQNode()
-    try:
-        node.start()
-        _say(f"a private node on port {node.port}")
-        return subprocess.call(command, env={**environment, "RABBITMQ_URL": node.url})
-    finally:
-        node.remove()
 
 
-def _install() -> None:
+def _find(kind: type[BrokerNode], nodes: ExitStack) -> str | None:
+    """The URL of a broker of this kind."""
+    if given := os.environ.get(kind.variable()):
+        _say(kind, f"the one of {kind.variable()}")
+        return given
+    if kind.answers(kind.default_port):
+        _say(kind, f"the one on localhost:{kind.default_port}")
+        return kind.url_of(kind.default_port)
+    if kind.find_server() is None and os.environ.get("INSTALL_BROKERS") == "1":
+        _install(kind)
+    if kind.find_server() is None:
+        _say(
+            kind,
+            f"none, so the tests that need one are skipped. {kind.variable()}, localhost:{kind.default_port} or "
+            f"{kind.package} would do (as root on Debian, INSTALL_BROKERS=1 installs it)",
+        )
+        return None
+    node = kind()
+    nodes.callback(node.remove)
+    node.start()
+    _say(kind, f"a private one on port {node.port}")
+    return node.url
+
+
+def _install(kind: type[BrokerNode]) -> None:
     if shutil.which("apt-get") is None or os.geteuid() != 0:
-        _say("can't be installed here: that needs root on Debian")
+        _say(kind, "can't be installed here: that needs root on Debian")
         return
-    _say("installing rabbitmq-server")
+    _say(kind, f"installing {kind.package}")
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     subprocess.run(["apt-get", "update", "-qq"], env=quiet, check=True)
-    subprocess.run(["apt-get", "install", "-y", "-qq", "rabbitmq-server"], env=quiet, check=True)
+    subprocess.run(["apt-get", "install", "-y", "-qq", kind.package], env=quiet, check=True)
 
 
-def _say(text: str) -> None:
-    print(f"RabbitMQ for the tests: {text}.", flush=True)
+def _say(kind: type[BrokerNode], text: str) -> None:
+    print(f"{kind.title} for the tests: {text}.", flush=True)
 
 
 if __name__ == "__main__":

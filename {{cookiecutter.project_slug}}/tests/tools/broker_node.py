@@ -1,0 +1,134 @@
+"""What the tests know of a kind of broker: where one may run already, and how to start a private one.
+
+`tests/tools/<provider>_node.py` holds a `BrokerNode` for each, as `NODE`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import ClassVar
+
+import tests.tools
+from tests.tools.ports import free_port
+
+START_TIMEOUT = 90.0
+
+
+class BrokerNode(ABC):
+    """A private server on a free port, from an installed program: to be used, killed and thrown away.
+
+    Its data stay over `kill()` and `start()`, until `remove()`.
+    """
+
+    title: ClassVar[str]
+    """Its name, as people write it."""
+    provider: ClassVar[str]
+    """The `type` of its queues."""
+    package: ClassVar[str]
+    """The Debian package that has it."""
+    servers: ClassVar[Sequence[str]]
+    """Where its program may be."""
+    default_port: ClassVar[int]
+
+    def __init__(self) -> None:
+        server = self.find_server()
+        if server is None:
+            raise RuntimeError(f"{self.package} is not installed")
+        self.server = server
+        self.home = Path(tempfile.mkdtemp(prefix=f"{self.provider}-node-"))
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    @abstractmethod
+    def url_of(cls, port: int) -> str:
+        """The URL of a server on this machine."""
+
+    @classmethod
+    @abstractmethod
+    def answers(cls, port: int) -> bool:
+        """True if a server that is fit for use listens on this machine's port."""
+
+    @abstractmethod
+    def command(self) -> Sequence[str]:
+        """What starts the server on `self.port`, with its data in `self.home`."""
+
+    def environment(self) -> dict[str, str]:
+        """The environment of the server."""
+        return dict(os.environ)
+
+    @classmethod
+    def variable(cls) -> str:
+        """The environment variable that names a server for the tests."""
+        return f"{cls.provider.upper()}_URL"
+
+    @classmethod
+    def find_server(cls) -> str | None:
+        """The path of an installed server; RABBITMQ_SERVER, for example, names another."""
+        candidates = (os.environ.get(f"{cls.provider.upper()}_SERVER"), *cls.servers)
+        return next((found for server in candidates if server and (found := shutil.which(server))), None)
+
+    @property
+    def url(self) -> str:
+        """The server's URL."""
+        return self.url_of(self.port)
+
+    @property
+    def running(self) -> bool:
+        """True if the process is there."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start the server, or start it again with its data. Returns when it can be used."""
+        with (self.home / "output").open("ab") as output:
+            self._process = subprocess.Popen(
+                self.command(),
+                env=self.environment(),
+                cwd=self.home,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_TIMEOUT
+        while not self.answers(self.port):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                output_text = (self.home / "output").read_text(errors="replace")[-2000:]
+                raise RuntimeError(f"the {self.title} server did not start:\n{output_text}")
+            time.sleep(0.1)
+
+    def keep_running(self) -> None:
+        """Start the server if it was killed."""
+        if not self.running:
+            self.start()
+
+    def kill(self) -> None:
+        """`kill -9`, for the server and all it started."""
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait(timeout=30)
+            self._process = None
+
+    def remove(self) -> None:
+        """Kill the server, and delete its data."""
+        self.kill()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+
+def kinds() -> list[type[BrokerNode]]:
+    """The kinds of brokers that this project has tests for."""
+    names = sorted(module.name for module in pkgutil.iter_modules(tests.tools.__path__))
+    modules = [importlib.import_module(f"tests.tools.{name}") for name in names if name.endswith("_node")]
+    return [module.NODE for module in modules if hasattr(module, "NODE")]
