@@ -22,7 +22,6 @@ ONLY_WITH = {
         "tests/contract/providers/rabbitmq.py",
         "tests/faults",
         "tests/rabbitmq",
-        "tests/tools/ledger.py",
         "tests/tools/rabbitmq_*.py",
         "tests/unit/test_rabbitmq_*.py",
     ],
@@ -42,15 +41,10 @@ ONLY_WITH = {
         "tests/tools/nats_*.py",
         "tests/unit/test_nats_*.py",
     ],
-    "rabbitmq, redis, nats": [
-        "tests/tools/broker_node.py",
-        "tests/tools/proxy.py",
-        "tests/tools/with_broker.py",
-    ],
 }
-"""The manifest: what is there for some providers alone, and goes if none of them was chosen.
+"""The manifest: what is there for one provider alone, and goes if nobody chose it.
 
-In pyproject.toml, a line says `# only with rabbitmq`, or `# only with rabbitmq, redis`.
+In pyproject.toml, a line says `# only with rabbitmq`, or `# only with rabbitmq, redis`: with either.
 """
 ONLY_WITH_COMMENT = re.compile(r"# only with ([a-z]+(?:, [a-z]+)*)")
 
@@ -149,10 +143,8 @@ def write_handlers() -> None:
 
 def drop_unused_providers() -> None:
     """Delete the files of every provider that no queue uses, and the lines of pyproject.toml that are for it."""
-    for providers, patterns in ONLY_WITH.items():
-        if not is_dropped(providers):
-            continue
-        for pattern in patterns:
+    for provider in PLAN["dropped_providers"]:
+        for pattern in ONLY_WITH[provider]:
             for path in sorted(Path().glob(pattern)):
                 if path.is_dir():
                     shutil.rmtree(path)

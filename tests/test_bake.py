@@ -31,7 +31,6 @@ def test_a_provider_that_nobody_chose_is_not_there(template: Path, bake: Bake) -
         for name in service_files(template)
         if name.startswith("tests/faults/") or any(broker in name for broker in BROKERS)
     }
-    dropped |= {f"tests/tools/{name}.py" for name in ("broker_node", "with_broker", "ledger", "proxy")}
     made = {"app/queue/handlers/user_channel.py", "tests/handlers/test_user_channel.py"}
     assert project.files() == (service_files(template) | made) - dropped
     for name in ("pyproject.toml", "Makefile", "compose.yaml", ".env.example", "README.md", ".github/workflows/ci.yml"):

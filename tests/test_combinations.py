@@ -97,8 +97,8 @@ def test_a_combination_makes_its_files_and_its_queues(template: Path, bake: Bake
 def expected_files(template: Path, providers: set[str], queues: list[str]) -> set[str]:
     folder = template / SERVICE
     files = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
-    for needed, patterns in only_with(template).items():
-        if not providers & set(needed.split(", ")):
+    for provider, patterns in only_with(template).items():
+        if provider not in providers:
             files -= {
                 name for name in files for pattern in patterns if Path(name).match(pattern) or within(name, pattern)
             }

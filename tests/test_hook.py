@@ -81,14 +81,12 @@ def test_everything_of_a_dropped_provider_goes_and_nothing_else(
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
-    (tmp_path / "tests/tools").mkdir()
-    (tmp_path / "tests/tools/proxy.py").write_text("")
     (tmp_path / "pyproject.toml").write_text(
         '[\n"aio-pika",  # only with rabbitmq\n"trustme",  # only with rabbitmq, redis: for TLS\n"fastapi",\n]\n'
     )
     rendered(queues="a@redis: x").drop_unused_providers()
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
-    assert left == {"app/queue/providers/memory/x.py", "tests/tools/proxy.py", "pyproject.toml"}
+    assert left == {"app/queue/providers/memory/x.py", "pyproject.toml"}
     kept = '[\n"trustme",  # only with rabbitmq, redis: for TLS\n"fastapi",\n]\n'
     assert (tmp_path / "pyproject.toml").read_text() == kept
     rendered(queues="a@memory: x").drop_unused_providers()

@@ -62,10 +62,10 @@ class World:
         for name in names:
             self._retries[name] = RetryConfig.model_validate({**RETRY, **keys.get("retry", {})})
         service = ServiceProcess(
-            "tests.faults.service",
+            "tests.tools.ledger_service",
             yaml.safe_dump(document),
             self._folder,
-            FAULTS_LEDGER=str(self.ledger.path),
+            LEDGER=str(self.ledger.path),
             **(environment or {}),
         )
         self.services.append(service)

@@ -75,7 +75,7 @@ class BrokerNode(ABC):
 
     @classmethod
     def find_server(cls) -> str | None:
-        """The path of an installed server; RABBITMQ_SERVER, for example, names another."""
+        """The path of an installed server; `<PROVIDER>_SERVER` names another."""
         candidates = (os.environ.get(f"{cls.provider.upper()}_SERVER"), *cls.servers)
         return next((found for server in candidates if server and (found := shutil.which(server))), None)
 

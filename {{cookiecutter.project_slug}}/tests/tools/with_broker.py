@@ -1,6 +1,6 @@
-"""`python -m tests.tools.with_broker COMMAND...`: run a command with RABBITMQ_URL and the like set to brokers.
+"""`python -m tests.tools.with_broker COMMAND...`: run a command with a broker of each kind, named by `<PROVIDER>_URL`.
 
-Each is, in this order: the one that its variable names; one on this machine, on the usual port; a private one from an
+It is, in this order: the one that its variable names; one on this machine, on the usual port; a private one from an
 installed server, for as long as the command runs; and with INSTALL_BROKERS=1, as root on Debian, the same after
 installing it. Where there is none, the command runs without: the tests that need it say so and are skipped, or fail
 with REQUIRE_BROKERS=1.

@@ -1,4 +1,4 @@
-"""The service under test: `python -m tests.faults.service` is `python -m app` with a handler that keeps a ledger.
+"""`python -m tests.tools.ledger_service` is `python -m app` with a handler that keeps a ledger, to try faults on.
 
 The user's handlers and the user's `app/main.py` stay out of it; all the rest is what runs in production.
 """
@@ -22,18 +22,20 @@ from app.__main__ import main as serve
 from app.queue import publishing
 from app.queue.config import load_queues
 from app.queue.handling import Reject, current_delivery
-from app.queue.interfaces import Delivery
+from app.queue.interfaces import Delivery, QueueProcessor
 from app.queue.middleware import HandleNext
 from app.queue.policy import Action, Outcome
 from app.queue.processor import MessageProcessor, decode
-from app.queue.providers.rabbitmq.message_handler import RabbitMQMessageHandler
+from app.queue.providers import find_provider
 from app.queue.publishing import publish, publish_from_thread
 from app.queue.setup import queue_lifespan
 from tests.tools.ledger import Ledger
 
-LEDGER = Path(os.environ["FAULTS_LEDGER"])
+LEDGER = Path(os.environ["LEDGER"])
 ledger = Ledger(LEDGER)
-ack = RabbitMQMessageHandler.ack
+queues = load_queues().queues
+ack_owner: Any = find_provider(queues[0].type).processor
+ack = ack_owner.ack
 
 
 def note(mark: str) -> None:
@@ -73,7 +75,7 @@ def act(message: dict[str, Any]) -> None:
     time.sleep(message.get("block", 0))
 
 
-class FaultsHandler:
+class LedgerHandler:
     """`work` is async, `plain` runs in a thread. Both sleep, act and note, as the message says."""
 
     async def work(self, message: dict[str, Any]) -> None:
@@ -106,7 +108,7 @@ async def dying(delivery: Delivery, call_next: HandleNext) -> Outcome:
     return outcome
 
 
-async def dying_ack(handler: RabbitMQMessageHandler, delivery: Delivery) -> None:
+async def dying_ack(handler: QueueProcessor, delivery: Delivery) -> None:
     """Kills the process before an ack: above all between handing a message over and that."""
     die_once(delivery.message.message_id, asked_of(delivery), "before the ack")
     await ack(handler, delivery)
@@ -119,9 +121,9 @@ def asked_of(delivery: Delivery) -> object:
 
 def register(processor: MessageProcessor) -> None:
     """A handler for every queue that is consumed."""
-    for queue in load_queues().queues:
+    for queue in queues:
         if queue.enable_consumer:
-            processor.register_handler(queue.name, FaultsHandler())
+            processor.register_handler(queue.name, LedgerHandler())
 
 
 async def counts() -> dict[str, int]:
@@ -139,7 +141,7 @@ def main() -> int:
     vars(user_module)["app"] = app
     with (
         mock.patch.dict(sys.modules, {"app.main": user_module}),
-        mock.patch.object(RabbitMQMessageHandler, "ack", dying_ack),
+        mock.patch.object(ack_owner, "ack", dying_ack),
     ):
         return serve()
 

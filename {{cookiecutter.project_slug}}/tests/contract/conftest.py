@@ -1,0 +1,106 @@
+"""Runs every test of the suite once for each provider, and prints a table of what the faults cost."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.contract.claims import Claims, all_claims
+from tests.contract.subject import Subject
+from tests.tools.broker_node import BrokerNode
+
+Figure = Callable[[str, object], None]
+_FIGURES = pytest.StashKey[dict[str, dict[str, str]]]()
+
+
+@pytest.fixture(
+    scope="session",
+    params=[
+        pytest.param(claims, id=claims.provider, marks=[pytest.mark.broker] if claims.node else [])
+        for claims in all_claims()
+    ],
+)
+def claims(request: pytest.FixtureRequest) -> Claims:
+    """Each provider in turn."""
+    found: Claims = request.param
+    return found
+
+
+@pytest.fixture
+def url(claims: Claims) -> str:
+    """The broker that `make test` has found or started; empty for a provider that has none."""
+    if claims.node is None:
+        return ""
+    found = os.environ.get(claims.node.variable())
+    if not found:
+        _give_up(f"needs a broker: run the tests by `make test`, or set {claims.node.variable()}")
+    return str(found)
+
+
+@pytest.fixture
+async def subject(claims: Claims, url: str) -> AsyncIterator[Subject]:
+    """The provider, with a queue of the test's own."""
+    subject = Subject(claims, url)
+    try:
+        yield subject
+    finally:
+        await subject.clean()
+
+
+@pytest.fixture(scope="session")
+def node(claims: Claims) -> Iterator[BrokerNode]:
+    """A private server, which tests may kill."""
+    if claims.node is None:
+        pytest.skip(f"{claims.provider} has no server that could be killed")
+    if claims.node.find_server() is None:
+        _give_up(f"{claims.node.package} is not installed, and this kills a server of its own")
+    node = claims.node()
+    try:
+        node.start()
+        yield node
+    finally:
+        node.remove()
+
+
+@pytest.fixture
+async def private(claims: Claims, node: BrokerNode) -> AsyncIterator[Subject]:
+    """The provider, with a queue of the test's own, at a private server that runs."""
+    node.keep_running()
+    subject = Subject(claims, node.url, node)
+    try:
+        yield subject
+    finally:
+        node.keep_running()
+        await subject.clean()
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest, claims: Claims) -> Figure:
+    """`figure(what, value)` puts a value into the provider's column of the table that ends the run."""
+    table = request.config.stash.setdefault(_FIGURES, {})
+
+    def note(what: str, value: object) -> None:
+        table.setdefault(what, {})[claims.provider] = str(value)
+
+    return note
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    table = config.stash.get(_FIGURES, {})
+    if not table:
+        return
+    columns = sorted({provider for row in table.values() for provider in row})
+    terminalreporter.section("what the faults cost")
+    terminalreporter.write_line("| " + " | ".join(["", *columns]) + " |")
+    terminalreporter.write_line("| --- " * (len(columns) + 1) + "|")
+    for what, row in table.items():
+        terminalreporter.write_line("| " + " | ".join([what, *(row.get(name, "-") for name in columns)]) + " |")
+
+
+def _give_up(why: str) -> None:
+    if os.environ.get("REQUIRE_BROKERS") == "1":
+        pytest.fail(why)
+    pytest.skip(why)
