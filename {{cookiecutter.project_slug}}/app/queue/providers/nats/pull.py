@@ -1,0 +1,227 @@
+"""Pull: what asks one durable consumer for messages, and keeps ours what is in hand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from app.queue.errors import BrokerError, BrokerUnavailableError, DeliveryLostError
+from app.queue.providers.nats.connection import REQUEST_TIMEOUT, NatsConnection
+from app.queue.providers.nats.errors import translated
+from app.queue.providers.nats.streams import CONSUMER
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT = 5.0
+"""Seconds between two signs of life for a request that waits."""
+EXPIRES = 60.0
+"""Seconds for which the server keeps a request."""
+SECOND = 1_000_000_000
+NEXT = f"$JS.API.CONSUMER.MSG.NEXT.{{stream}}.{CONSUMER}"
+
+
+@dataclass(slots=True, eq=False)
+class Token:
+    """A message in hand."""
+
+    received: Msg
+    pull: Pull
+    since: float
+
+    def check(self) -> None:
+        """Raise DeliveryLostError if the link that it came over is gone."""
+        if not self.pull.has(self):
+            raise DeliveryLostError("the delivery's link is gone")
+
+    async def ack(self) -> None:
+        """Return when the server has forgotten the message. Raises BrokerError."""
+        self.check()
+        answer = await self.pull.connection.request(self.received.reply, b"+ACK")
+        self.let_go()
+        if answer.headers and answer.headers.get("Status") == "503":
+            raise DeliveryLostError("the delivery's consumer is gone from the server")
+
+    async def put_back(self, delay: float = 0.0) -> None:
+        """Have the message delivered again. If this doesn't reach the server, it is after `ack_wait` all the same."""
+        self.let_go()
+        with suppress(BrokerError), translated("nak"):
+            order = json.dumps({"delay": int(delay * SECOND)}) if delay else ""
+            await self.pull.connection.client.publish(self.received.reply, f"-NAK {order}".encode())
+
+    def let_go(self) -> None:
+        """Keep the message no longer: it is settled, or is to come again."""
+        self.pull.let_go(self)
+
+
+class Pull:
+    """Has at most `limit` messages in hand, of which each is given to `on_message` once.
+
+    There is one request at a time, for as many messages as there is room. While it waits, the server sends signs of
+    life; without them, or if the consumer is deleted, `on_end` is called with the reason.
+    """
+
+    def __init__(
+        self,
+        connection: NatsConnection,
+        stream: str,
+        limit: int,
+        ack_wait: float,
+        on_message: Callable[[Token], None] = lambda _: None,
+        on_end: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.connection = connection
+        self._stream = stream
+        self._limit = limit
+        self._ack_wait = ack_wait
+        self._on_message = on_message
+        self._on_end = on_end
+        self._in_hand: dict[int, Token] = {}
+        self._asked = 0
+        self._heard_at = 0.0
+        self._room = asyncio.Event()
+        self._inbox: Subscription | None = None
+        self._tasks = [asyncio.create_task(self._ask_on()), asyncio.create_task(self._keep())]
+
+    @property
+    def asks(self) -> bool:
+        """True while the server would give us the next message."""
+        return self._inbox is not None and self.connection.is_open
+
+    async def start(self) -> None:
+        """Ask for messages. Raises BrokerError."""
+        if self._inbox is None:
+            self._asked = 0
+            with translated(f"stream {self._stream!r}"):
+                inbox = self.connection.client.new_inbox()
+                self._inbox = await self.connection.client.subscribe(inbox, cb=self._received)
+            self._room.set()
+
+    async def stop(self) -> None:
+        """Receive nothing more. What the server has sent by now is received."""
+        inbox, self._inbox = self._inbox, None
+        if inbox is not None:
+            # Never cancelled: nats-py's reader dies of the answer to a ping that nobody waits for any more.
+            draining = asyncio.create_task(inbox.drain())  # type: ignore[no-untyped-call]
+            with translated(f"stream {self._stream!r}"):
+                await asyncio.shield(draining)
+
+    async def take(self) -> Token | None:
+        """The next message, whatever the limit is, or None if there is none at the moment. Raises BrokerError."""
+        client = self.connection.client
+        answer: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+
+        async def answered(message: Msg) -> None:
+            if not answer.done():
+                answer.set_result(message)
+
+        with translated(f"stream {self._stream!r}"):
+            inbox = await client.subscribe(client.new_inbox(), cb=answered)
+            try:
+                request = b'{"batch": 1, "no_wait": true}'
+                await client.publish(NEXT.format(stream=self._stream), request, reply=inbox.subject)
+                ends: set[asyncio.Future[Any]] = {answer, self.connection.ended}
+                await asyncio.wait(ends, timeout=REQUEST_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+                if not answer.done():
+                    raise BrokerUnavailableError(f"stream {self._stream!r}: no answer")
+            finally:
+                await inbox.unsubscribe()
+        received = answer.result()
+        if received.reply == "":
+            return None
+        token = self._in_hand[_place(received)] = Token(received, self, time.monotonic())
+        return token
+
+    async def close(self) -> None:
+        """Ask for nothing and keep nothing any more; what is in hand will come again."""
+        for task in self._tasks:
+            task.cancel()
+        inbox, self._inbox = self._inbox, None
+        tokens = list(self._in_hand.values())
+        if inbox is not None:
+            with suppress(BrokerError), translated("closing"):
+                await inbox.unsubscribe()
+        for token in tokens:
+            await token.put_back()
+
+    def has(self, token: Token) -> bool:
+        """True while the token can be settled."""
+        return self._in_hand.get(_place(token.received)) is token and self.connection.is_open
+
+    def let_go(self, token: Token) -> None:
+        """It is not in hand any more."""
+        if self._in_hand.get(_place(token.received)) is token:
+            del self._in_hand[_place(token.received)]
+            self._room.set()
+
+    async def _received(self, received: Msg) -> None:
+        self._heard_at = time.monotonic()
+        if received.reply == "":
+            self._status(received)
+            return
+        self._asked -= 1
+        if not self._asked:
+            self._room.set()
+        place = _place(received)
+        if (known := self._in_hand.get(place)) is not None:
+            known.received = received  # this loop was blocked for long, and could not say that we are still at it
+            return
+        token = self._in_hand[place] = Token(received, self, self._heard_at)
+        self._on_message(token)
+
+    def _status(self, received: Msg) -> None:
+        headers = received.headers or {}
+        status, why = headers.get("Status"), headers.get("Description", "")
+        if status == "100":
+            return
+        if status == "503" or "Consumer Deleted" in why:
+            self._on_end(f"the server has no such consumer any more: was the stream {self._stream!r} deleted?")
+            return
+        self._asked = 0
+        if status in ("404", "408"):
+            self._room.set()  # it has expired
+        else:
+            logger.debug("stream %s: the server does not take the request: %s", self._stream, why)
+            asyncio.get_running_loop().call_later(1.0, self._room.set)
+
+    async def _ask_on(self) -> None:
+        while True:
+            await self._room.wait()
+            self._room.clear()
+            room = self._limit - len(self._in_hand)
+            if self._inbox is None or self._asked or room <= 0:
+                continue
+            self._asked, self._heard_at = room, time.monotonic()
+            request = {
+                "batch": room,
+                "expires": int(EXPIRES * SECOND),
+                "idle_heartbeat": int(HEARTBEAT * SECOND),
+            }
+            subject = NEXT.format(stream=self._stream)
+            with suppress(BrokerError), translated("pull"):
+                await self.connection.client.publish(subject, json.dumps(request).encode(), reply=self._inbox.subject)
+
+    async def _keep(self) -> None:
+        """Say of what has long been in hand that we are at it, and look whether the server is still there."""
+        turn = min(self._ack_wait / 4, HEARTBEAT)
+        while True:
+            await asyncio.sleep(turn)
+            now = time.monotonic()
+            with suppress(BrokerError), translated("in progress"):
+                for token in list(self._in_hand.values()):
+                    if now - token.since >= turn:
+                        await self.connection.client.publish(token.received.reply, b"+WPI")
+            if self._inbox is not None and self._asked and now - self._heard_at > 3 * HEARTBEAT:
+                self._on_end(f"the server has given no sign of life for the consumer of stream {self._stream!r}")
+
+
+def _place(received: Msg) -> int:
+    return received.metadata.sequence.stream

@@ -1,0 +1,77 @@
+"""Publishing: a message is in its stream, or there is an error that says why not."""
+
+from __future__ import annotations
+
+import json
+
+from app.queue.errors import (
+    BrokerUnavailableError,
+    MessageTooLargeError,
+    PublisherBlockedError,
+    PublishError,
+    UnroutableError,
+)
+from app.queue.interfaces import Message
+from app.queue.providers.nats.connection import NatsConnection
+from app.queue.providers.nats.messages import DELAY, EXPECTED_STREAM, STORED_AS, fitted, size, to_headers
+from app.queue.providers.nats.streams import stream_name
+
+FULL = frozenset({10002, 10023, 10028, 10047, 10077})
+"""JetStream's codes for: no room, in the stream, the account or the server."""
+OTHER_STREAM = 10060
+TOO_LARGE = 10054
+HEADER_ROOM = 8192
+"""Bytes of the server's `max_payload` that a publish leaves free, so that a message can still get our own headers."""
+
+
+async def put(
+    connection: NatsConnection,
+    subject: str,
+    message: Message,
+    stored_as: str,
+    *,
+    delay: float = 0.0,
+    fit: bool = False,
+) -> None:
+    """Return once the server has confirmed that `message` is in the stream of `subject`, or was there already.
+
+    `fit`: leave out headers rather than refuse the message. Raises BrokerUnavailableError if it surely was not sent,
+    UnroutableError if there is no such stream, and PublishError otherwise.
+    """
+    headers = to_headers(message)
+    if delay:
+        headers[DELAY] = repr(delay)
+    headers[STORED_AS] = stored_as
+    headers[EXPECTED_STREAM] = stream_name(subject)
+    room = connection.client.max_payload - len(message.body)
+    if fit:
+        headers = fitted(headers, room)
+    spare = 0 if fit else min(HEADER_ROOM, connection.client.max_payload // 4)
+    if size(headers) > room - spare:
+        raise MessageTooLargeError(
+            f"{subject!r}: the message has {len(message.body)} bytes and {size(headers)} of headers; the server's "
+            f"max_payload is {connection.client.max_payload}, of which {spare} are kept for what is added later"
+        )
+    if not connection.is_open:
+        raise BrokerUnavailableError("not connected to the broker")
+    try:
+        answer = await connection.request(subject, message.body, headers)
+    except BrokerUnavailableError as error:
+        raise PublishError(f"{error}; the broker had not confirmed", may_have_landed=True) from error
+    if answer.headers and answer.headers.get("Status") == "503":
+        raise UnroutableError(
+            f"the server has no stream for {subject!r}, or its leader is away; the message went nowhere"
+        )
+    refusal = json.loads(answer.data).get("error")
+    if refusal:
+        raise _refused(subject, refusal.get("err_code", 0), refusal.get("description", "no reason given"))
+
+
+def _refused(subject: str, code: int, why: str) -> PublishError:
+    if code in FULL:
+        return PublisherBlockedError(f"the server takes no messages for {subject!r}: {why}; nothing was stored")
+    if code == TOO_LARGE:
+        return MessageTooLargeError(f"{subject!r}: the message is larger than max_msg_size of its stream")
+    if code == OTHER_STREAM:
+        return UnroutableError(f"{subject!r} belongs to another stream than {stream_name(subject)!r}")
+    return PublishError(f"the server refused the message for {subject!r}: {why}")
