@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from typing import ClassVar
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 from nats.aio.client import Client
@@ -19,6 +19,20 @@ CONNECT_TIMEOUT = 10.0
 CLOSE_TIMEOUT = 1.0
 REQUEST_TIMEOUT = 10.0
 PROBE_TIMEOUT = 5.0
+LOOK_EVERY = 1.0
+
+
+class TolerantClient(Client):
+    """Reads what it would die of: the reader of a connection ends at a status that is not text.
+
+    The server passes on what a foreign client put there, so one message of it would end every connection it comes over.
+    """
+
+    async def _process_headers(self, headers: Any) -> dict[str, str] | None:
+        try:
+            return await super()._process_headers(headers)
+        except (UnicodeDecodeError, IndexError):
+            return None
 
 
 class NatsConnection:
@@ -34,11 +48,13 @@ class NatsConnection:
         self._inbox = client.new_inbox()
         self._numbers = itertools.count()
         self._waiting: dict[str, asyncio.Future[Msg]] = {}
+        self._watching: asyncio.Task[None] | None = None
         ended.add_done_callback(self._fail_waiting)
 
-    async def listen(self) -> None:
-        """Receive the answers to requests."""
+    async def start(self) -> None:
+        """Receive the answers to requests, and look after the link."""
         await self.client.subscribe(f"{self._inbox}.*", cb=self._answered)
+        self._watching = asyncio.create_task(self._watch())
 
     @property
     def is_open(self) -> bool:
@@ -79,9 +95,17 @@ class NatsConnection:
     async def close(self) -> None:
         """Close it in bounded time, whatever state it is in."""
         self.lose("closed")
-        closing = asyncio.create_task(self.client.close())
-        await asyncio.wait([closing], timeout=CLOSE_TIMEOUT)
-        closing.cancel()  # a peer that takes nothing is not waited for
+        if self._watching is not None:
+            self._watching.cancel()
+        await close(self.client)
+
+    async def _watch(self) -> None:
+        # nats-py does not always say that it has given a link up: it may hang in closing it, or fail.
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            if not self.client.is_connected:
+                self.lose("the connection to the broker was lost")
+                return
 
     async def _answered(self, answer: Msg) -> None:
         waiting = self._waiting.get(answer.subject.rpartition(".")[2])
@@ -134,13 +158,8 @@ class NatsConnectionManager:
 
     async def probe(self, stream: str) -> None:
         """Have JetStream answer over the connection, if there is one. Raises BrokerError."""
-        connection = self._connection
-        if connection is None or connection.ended.done():
-            return
-        if not connection.is_open:  # nats-py has given it up, and may hang in closing it
-            connection.lose("the connection to the broker was lost")
-            return
-        await connection.probe(stream)
+        if self._connection is not None and self._connection.is_open:
+            await self._connection.probe(stream)
 
     async def _connect(self) -> NatsConnection:
         servers = self._config.servers()
@@ -173,7 +192,7 @@ async def connect(config: NatsQueueConfig, server: Server) -> NatsConnection:
 
     ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     errors: list[Exception] = []
-    client = Client()
+    client = TolerantClient()
 
     async def on_error(error: Exception) -> None:
         errors[:] = [error]
@@ -202,12 +221,17 @@ async def connect(config: NatsQueueConfig, server: Server) -> NatsConnection:
         )
         username()
         connection = NatsConnection(client, server, ended)
-        await connection.listen()
+        await connection.start()
     except BaseException as error:
-        closing = asyncio.create_task(client.close())
-        await asyncio.wait([closing], timeout=CLOSE_TIMEOUT)
-        closing.cancel()
+        await close(client)
         if isinstance(error, Exception) and not isinstance(error, BrokerError):
             raise connection_error(errors[0] if errors else error, server) from error
         raise
     return connection
+
+
+async def close(client: Client) -> None:
+    """Close a connection in bounded time, whatever state it is in."""
+    closing = asyncio.create_task(client.close())
+    await asyncio.wait([closing], timeout=CLOSE_TIMEOUT)
+    closing.cancel()  # a peer that takes nothing is not waited for
