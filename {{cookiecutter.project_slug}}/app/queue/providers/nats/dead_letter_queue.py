@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from app.queue.interfaces import DeadLetterQueueHandler, Delivery, Place
 from app.queue.providers.nats.errors import translated
 from app.queue.providers.nats.link import NatsLink
-from app.queue.providers.nats.messages import to_message
-from app.queue.providers.nats.pull import Pull
+from app.queue.providers.nats.pull import Pull, to_delivery
 from app.queue.providers.nats.streams import CONSUMER, ensure_consumer, ensure_stream, stream_name, subject
 
 if TYPE_CHECKING:
@@ -38,11 +37,7 @@ class NatsDeadLetterQueueHandler(DeadLetterQueueHandler):
         await self._open()
         assert self._pull is not None
         token = await self._pull.take()
-        if token is None:
-            return None
-        message, identity = to_message(token.received)
-        redelivered = token.received.metadata.num_delivered > 1
-        return Delivery(self.queue_name, message, redelivered, token, identity)
+        return None if token is None else to_delivery(self.queue_name, token)
 
     async def close(self) -> None:
         pull, self._pull = self._pull, None

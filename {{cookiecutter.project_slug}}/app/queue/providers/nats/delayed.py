@@ -44,10 +44,11 @@ class Delayed:
         await self._pull.start()
 
     async def close(self) -> None:
-        """End; what is being moved is moved, or comes again."""
+        """End: what is being moved is moved, or comes again."""
+        await self._pull.ended()
+        if self._moving:
+            await asyncio.wait(self._moving)
         await self._pull.close()
-        for task in self._moving:
-            task.cancel()
 
     def _on_message(self, token: Token) -> None:
         task = asyncio.get_running_loop().create_task(self._settle(token))

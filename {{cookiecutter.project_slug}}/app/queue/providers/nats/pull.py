@@ -15,18 +15,20 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from app.queue.errors import BrokerError, BrokerUnavailableError, DeliveryLostError
+from app.queue.interfaces import Delivery
 from app.queue.providers.nats.connection import REQUEST_TIMEOUT, NatsConnection
 from app.queue.providers.nats.errors import translated
+from app.queue.providers.nats.messages import to_message
 from app.queue.providers.nats.streams import CONSUMER
 
 logger = logging.getLogger(__name__)
 
-HEARTBEAT = 5.0
-"""Seconds between two signs of life for a request that waits."""
-EXPIRES = 60.0
-"""Seconds for which the server keeps a request."""
+EXPIRES = 2.0
+"""Seconds for which the server keeps a request. It says so when that is over, which is a sign of life, too."""
+SILENT_AFTER = 10.0
+"""Seconds without an answer to a request until the server is thought to have forgotten it."""
+KEEP_EVERY = 5.0
 SECOND = 1_000_000_000
-NEXT = f"$JS.API.CONSUMER.MSG.NEXT.{{stream}}.{CONSUMER}"
 
 
 @dataclass(slots=True, eq=False)
@@ -65,8 +67,8 @@ class Token:
 class Pull:
     """Has at most `limit` messages in hand, of which each is given to `on_message` once.
 
-    There is one request at a time, for as many messages as there is room. While it waits, the server sends signs of
-    life; without them, or if the consumer is deleted, `on_end` is called with the reason.
+    There is one request at a time, for as many messages as there is room. If it isn't answered, or if the consumer is
+    deleted, `on_end` is called with the reason.
     """
 
     def __init__(
@@ -80,39 +82,50 @@ class Pull:
     ) -> None:
         self.connection = connection
         self._stream = stream
+        self._next = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{CONSUMER}"
         self._limit = limit
         self._ack_wait = ack_wait
         self._on_message = on_message
         self._on_end = on_end
         self._in_hand: dict[int, Token] = {}
+        self._asking = False
         self._asked = 0
-        self._heard_at = 0.0
+        self._asked_at = 0.0
         self._room = asyncio.Event()
+        self._unasked = asyncio.Event()
         self._inbox: Subscription | None = None
         self._tasks = [asyncio.create_task(self._ask_on()), asyncio.create_task(self._keep())]
 
     @property
     def asks(self) -> bool:
-        """True while the server would give us the next message."""
-        return self._inbox is not None and self.connection.is_open
+        """True while messages are asked for."""
+        return self._asking
 
     async def start(self) -> None:
         """Ask for messages. Raises BrokerError."""
         if self._inbox is None:
-            self._asked = 0
             with translated(f"stream {self._stream!r}"):
                 inbox = self.connection.client.new_inbox()
                 self._inbox = await self.connection.client.subscribe(inbox, cb=self._received)
-            self._room.set()
+        self._asking = True
+        self._room.set()
 
-    async def stop(self) -> None:
-        """Receive nothing more. What the server has sent by now is received."""
-        inbox, self._inbox = self._inbox, None
-        if inbox is not None:
-            # Never cancelled: nats-py's reader dies of the answer to a ping that nobody waits for any more.
-            draining = asyncio.create_task(inbox.drain())  # type: ignore[no-untyped-call]
-            with translated(f"stream {self._stream!r}"):
-                await asyncio.shield(draining)
+    def stop(self) -> None:
+        """Ask for nothing more. A request can't be taken back, so messages may come until it has ended."""
+        self._asking = False
+
+    async def ended(self) -> None:
+        """Return when nothing more can come.
+
+        To unsubscribe before that would let messages be sent to nobody: they would come again only after `ack_wait`,
+        and look like those of a consumer that died.
+        """
+        self.stop()
+        if self._asked and self.connection.is_open:
+            answered = asyncio.create_task(self._unasked.wait())
+            ends: set[asyncio.Future[Any]] = {answered, self.connection.ended}
+            await asyncio.wait(ends, timeout=EXPIRES + 1.0, return_when=asyncio.FIRST_COMPLETED)
+            answered.cancel()
 
     async def take(self) -> Token | None:
         """The next message, whatever the limit is, or None if there is none at the moment. Raises BrokerError."""
@@ -127,7 +140,7 @@ class Pull:
             inbox = await client.subscribe(client.new_inbox(), cb=answered)
             try:
                 request = b'{"batch": 1, "no_wait": true}'
-                await client.publish(NEXT.format(stream=self._stream), request, reply=inbox.subject)
+                await client.publish(self._next, request, reply=inbox.subject)
                 ends: set[asyncio.Future[Any]] = {answer, self.connection.ended}
                 await asyncio.wait(ends, timeout=REQUEST_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
                 if not answer.done():
@@ -141,15 +154,15 @@ class Pull:
         return token
 
     async def close(self) -> None:
-        """Ask for nothing and keep nothing any more; what is in hand will come again."""
+        """Receive and keep nothing any more; what is in hand will come again."""
+        self._asking = False
         for task in self._tasks:
             task.cancel()
         inbox, self._inbox = self._inbox, None
-        tokens = list(self._in_hand.values())
         if inbox is not None:
             with suppress(BrokerError), translated("closing"):
                 await inbox.unsubscribe()
-        for token in tokens:
+        for token in list(self._in_hand.values()):
             await token.put_back()
 
     def has(self, token: Token) -> bool:
@@ -163,55 +176,54 @@ class Pull:
             self._room.set()
 
     async def _received(self, received: Msg) -> None:
-        self._heard_at = time.monotonic()
         if received.reply == "":
             self._status(received)
             return
         self._asked -= 1
         if not self._asked:
-            self._room.set()
+            self._answered()
         place = _place(received)
         if (known := self._in_hand.get(place)) is not None:
             known.received = received  # this loop was blocked for long, and could not say that we are still at it
             return
-        token = self._in_hand[place] = Token(received, self, self._heard_at)
+        token = self._in_hand[place] = Token(received, self, time.monotonic())
         self._on_message(token)
 
     def _status(self, received: Msg) -> None:
         headers = received.headers or {}
         status, why = headers.get("Status"), headers.get("Description", "")
-        if status == "100":
-            return
         if status == "503" or "Consumer Deleted" in why:
+            self._asking = False
+            self._answered()
             self._on_end(f"the server has no such consumer any more: was the stream {self._stream!r} deleted?")
-            return
-        self._asked = 0
-        if status in ("404", "408"):
-            self._room.set()  # it has expired
-        else:
+        elif status == "408":
+            self._answered()
+        elif status != "100":
             logger.debug("stream %s: the server does not take the request: %s", self._stream, why)
-            asyncio.get_running_loop().call_later(1.0, self._room.set)
+            asyncio.get_running_loop().call_later(EXPIRES, self._answered)
+
+    def _answered(self) -> None:
+        """There is no request now."""
+        self._asked = 0
+        self._unasked.set()
+        self._room.set()
 
     async def _ask_on(self) -> None:
         while True:
             await self._room.wait()
             self._room.clear()
             room = self._limit - len(self._in_hand)
-            if self._inbox is None or self._asked or room <= 0:
+            if self._inbox is None or not self._asking or self._asked or room <= 0:
                 continue
-            self._asked, self._heard_at = room, time.monotonic()
-            request = {
-                "batch": room,
-                "expires": int(EXPIRES * SECOND),
-                "idle_heartbeat": int(HEARTBEAT * SECOND),
-            }
-            subject = NEXT.format(stream=self._stream)
+            self._asked, self._asked_at = room, time.monotonic()
+            self._unasked.clear()
+            request = json.dumps({"batch": room, "expires": int(EXPIRES * SECOND)}).encode()
             with suppress(BrokerError), translated("pull"):
-                await self.connection.client.publish(subject, json.dumps(request).encode(), reply=self._inbox.subject)
+                await self.connection.client.publish(self._next, request, reply=self._inbox.subject)
 
     async def _keep(self) -> None:
-        """Say of what has long been in hand that we are at it, and look whether the server is still there."""
-        turn = min(self._ack_wait / 4, HEARTBEAT)
+        """Say of what has long been in hand that we are at it, and see whether requests are answered."""
+        turn = min(self._ack_wait / 4, KEEP_EVERY)
         while True:
             await asyncio.sleep(turn)
             now = time.monotonic()
@@ -219,8 +231,15 @@ class Pull:
                 for token in list(self._in_hand.values()):
                     if now - token.since >= turn:
                         await self.connection.client.publish(token.received.reply, b"+WPI")
-            if self._inbox is not None and self._asked and now - self._heard_at > 3 * HEARTBEAT:
-                self._on_end(f"the server has given no sign of life for the consumer of stream {self._stream!r}")
+            if self._asked and now - self._asked_at > SILENT_AFTER:
+                self._on_end(f"the server does not answer for the consumer of stream {self._stream!r}")
+
+
+def to_delivery(queue: str, token: Token) -> Delivery:
+    """A message in hand, as the core knows it."""
+    message, identity = to_message(token.received)
+    redelivered = token.received.metadata.num_delivered > 1
+    return Delivery(queue, message, redelivered, token, identity)
 
 
 def _place(received: Msg) -> int:
