@@ -104,6 +104,8 @@ class NatsQueueConfig(QueueConfig):
 
 
 def _check_url(url: str) -> None:
+    if not url.strip():
+        raise ValueError("it is empty; give a host, or nats://user:password@host:port")
     scheme, _, authority = url.strip().rpartition("://")
     if scheme not in ("", "nats", "tls"):
         raise ValueError("a broker_url is a host, or begins with nats:// or tls://")
