@@ -23,7 +23,7 @@ from app.queue.providers.nats.streams import CONSUMER
 
 logger = logging.getLogger(__name__)
 
-EXPIRES = 2.0
+EXPIRES = 1.0
 """Seconds for which the server keeps a request. It says so when that is over, which is a sign of life, too."""
 SILENT_AFTER = 10.0
 """Seconds without an answer to a request until the server is thought to have forgotten it."""

@@ -86,7 +86,11 @@ async def ensure_stream(connection: NatsConnection, config: NatsQueueConfig, its
         try:
             found = (await connection.jetstream.stream_info(stream_name(its_subject))).config
         except NotFoundError:
-            raise BrokerRefusedError(f"declare is false, and the server has no stream {wanted.name!r}") from None
+            needed = ", ".join(repr(stream_name(name)) for name in subjects(config))
+            raise BrokerRefusedError(
+                f"declare is false, and the server has no stream {wanted.name!r}; needed are {needed}, "
+                f"each with a consumer {CONSUMER!r}"
+            ) from None
     _compare(found, wanted, its_subject)
 
 

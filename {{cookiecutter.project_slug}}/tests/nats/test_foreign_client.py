@@ -1,0 +1,125 @@
+"""Messages of other clients, which know nothing of this service."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from urllib.parse import urlsplit
+
+import pytest
+from nats.js import JetStreamContext
+
+from app.queue.handling import current_delivery
+from app.queue.setup import get_dead_letters
+from tests.tools.example import SendAudioMessage, UserHandler, audio, queue_config, running
+from tests.tools.waiting import eventually
+
+pytestmark = pytest.mark.broker
+
+BODY = json.dumps(audio()).encode()
+HEADERS = [
+    b"NATS/1.0\r\n\r\n",
+    b"NATS/1.0 503\r\n\r\n",
+    b"NATS/1.0 \xff\xfe\r\n\r\n",
+    b"NATS/1.0 404 \xff\r\n\r\n",
+    b"NATS/1.0",
+    b"N",
+    b"NATS/1.0 ",
+    b"NATS/1.0\r\n\xff: x\r\n\r\n",
+    b"NATS/1.0\r\nA: \xff\xfe\r\nB:\r\nC\r\n: d\r\n\r\n",
+    b"NATS/1.0\r\na/b: c\r\nA: 1\r\nA: 2\r\nx\ry: z\r\n\r\n",
+    b"NATS/1.0\r\nqueue-attempts: -5\r\nqueue-crashes: x\r\nqueue-delay: nan\r\nmessage-id:\r\n\r\n",
+    b"NATS/1.0\r\nNats-Msg-Id: theirs\r\nNats-Stream: other\r\nNats-Sequence: 99\r\n\r\n",
+]
+
+
+async def send_raw(url: str, subject: str, headers: list[bytes], body: bytes) -> None:
+    """Publish byte by byte, as no client library would."""
+    parts = urlsplit(url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    await reader.readline()
+    connect = {"verbose": False, "headers": True, "user": parts.username, "pass": parts.password}
+    writer.write(f"CONNECT {json.dumps(connect)}\r\n".encode())
+    for block in headers:
+        writer.write(f"HPUB {subject} {len(block)} {len(block) + len(body)}\r\n".encode() + block + body + b"\r\n")
+    writer.write(b"PING\r\n")
+    assert await asyncio.wait_for(reader.readline(), 10) == b"PONG\r\n"
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_whatever_headers_a_message_has_it_is_handled(nats_url: str, queue_name: str) -> None:
+    handler = UserHandler()
+    async with running((queue_config(queue_name, "nats", broker_url=nats_url), handler)) as service:
+        await send_raw(nats_url, queue_name, HEADERS, BODY)
+        await service.publisher(queue_name).publish_message(queue_name, audio())
+        await eventually(lambda: len(handler.handled) == len(HEADERS) + 1, "all are handled")
+        assert service.health().status == "healthy"
+
+
+async def test_whatever_headers_a_message_has_it_goes_to_the_dlq_and_back(nats_url: str, queue_name: str) -> None:
+    attempts = 0
+
+    def behave(_: SendAudioMessage) -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts <= 3 * len(HEADERS):
+            raise RuntimeError("no")
+
+    handler = UserHandler(behave)
+    config = queue_config(queue_name, "nats", broker_url=nats_url, dlq={"retry_interval": 1}, pause={"after": 0})
+    async with running((config, handler)):
+        await send_raw(nats_url, queue_name, HEADERS, BODY)
+        await eventually(lambda: len(handler.handled) == len(HEADERS), "all came back from the DLQ and are handled")
+
+
+async def test_a_message_without_headers_has_an_id_that_stays(
+    nats_url: str, queue_name: str, jetstream: JetStreamContext
+) -> None:
+    def fail(_: SendAudioMessage) -> None:
+        raise RuntimeError("no")
+
+    handler = UserHandler(fail)
+    async with running((queue_config(queue_name, "nats", broker_url=nats_url), handler)):
+        await jetstream.publish(queue_name, BODY)
+        await eventually(lambda: len(handler.attempts) == 3, "it was tried three times")
+        assert len({name for name, _ in handler.attempts}) == 1
+        assert [attempt for _, attempt in handler.attempts] == [1, 2, 3]
+
+
+async def test_what_another_client_stored_under_an_id_keeps_that_id(
+    nats_url: str, queue_name: str, jetstream: JetStreamContext
+) -> None:
+    seen: list[dict[str, object]] = []
+
+    def note(_: SendAudioMessage) -> None:
+        seen.append({"id": current_delivery().message_id, **current_delivery().headers})
+
+    async with running((queue_config(queue_name, "nats", broker_url=nats_url), UserHandler(note))):
+        await jetstream.publish(queue_name, BODY, headers={"Nats-Msg-Id": "theirs", "traceparent": "00-1"})
+        await eventually(lambda: len(seen) == 1, "it is handled")
+        assert seen == [{"id": "theirs", "traceparent": "00-1"}]
+
+
+async def test_orders_to_the_server_in_a_message_are_not_given_again(
+    nats_url: str, queue_name: str, jetstream: JetStreamContext
+) -> None:
+    def fail(_: SendAudioMessage) -> None:
+        raise RuntimeError("no")
+
+    handler = UserHandler(fail)
+    config = queue_config(queue_name, "nats", broker_url=nats_url)
+    async with running((config, handler)):
+        orders = {"Nats-Expected-Stream": queue_name, "Nats-Msg-Id": "a", "Nats-Expected-Last-Sequence": "0"}
+        await jetstream.publish(queue_name, BODY, headers=orders)
+        dead_letters = get_dead_letters(config)
+
+        async def dead() -> bool:
+            return await dead_letters.depth() == 1
+
+        await eventually(dead, "it is in the DLQ")
+        stored = await jetstream.get_msg(f"dlq_{queue_name}", 1)
+        assert stored.headers is not None
+        assert {name for name in stored.headers if name.startswith("Nats-")} == {"Nats-Msg-Id", "Nats-Expected-Stream"}
+        assert stored.headers["Nats-Msg-Id"] != "a"
+        await dead_letters.close()
