@@ -39,8 +39,8 @@ def translated(what: str) -> Iterator[None]:
         raise BrokerUnavailableError(f"{what}: {said(error)}") from error
 
 
-def connection_error(error: BaseException, server: Server) -> BrokerError:
-    """The reason why a connection could not be made."""
+def connection_error(error: BaseException, server: Server, *, met: bool = False) -> BrokerError:
+    """The reason why a connection could not be made; `met`: the TLS handshake was done, as far as we could see."""
     where = f"NATS at {server.host}:{server.port}"
     if isinstance(error, ssl.SSLCertVerificationError):
         unknown = error.verify_code in UNKNOWN_AUTHORITY
@@ -48,6 +48,11 @@ def connection_error(error: BaseException, server: Server) -> BrokerError:
         return BrokerRefusedError(f"{where}: its certificate is refused: {error.verify_message.rstrip('.')}{hint}")
     if isinstance(error, ssl.SSLError):
         return BrokerRefusedError(f"{where}: {_of_tls(error)}")
+    if met and isinstance(error, ConnectionError):
+        return BrokerRefusedError(
+            f"{where}: the server ended the connection after the TLS handshake; does it demand a certificate of the "
+            "service that it knows (ssl_context certfile and keyfile)?"
+        )
     text = said(error)
     if isinstance(error, nats.errors.AuthorizationError) or "authorization" in text.lower():
         who = f"user {server.username!r}" if server.username else "a client without username and password"

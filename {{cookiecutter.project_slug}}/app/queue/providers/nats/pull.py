@@ -11,12 +11,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import nats.errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from app.queue.errors import BrokerError, BrokerUnavailableError, DeliveryLostError
 from app.queue.interfaces import Delivery
-from app.queue.providers.nats.connection import REQUEST_TIMEOUT, NatsConnection
+from app.queue.providers.nats.client import REQUEST_TIMEOUT
+from app.queue.providers.nats.connection import NatsConnection
 from app.queue.providers.nats.errors import translated
 from app.queue.providers.nats.messages import to_message
 from app.queue.providers.nats.streams import CONSUMER
@@ -47,10 +49,12 @@ class Token:
     async def ack(self) -> None:
         """Return when the server has forgotten the message. Raises BrokerError."""
         self.check()
-        answer = await self.pull.connection.request(self.received.reply, b"+ACK")
+        try:
+            await self.pull.connection.request(self.received.reply, b"+ACK")
+        except nats.errors.NoRespondersError:
+            self.let_go()
+            raise DeliveryLostError("the delivery's consumer is gone from the server") from None
         self.let_go()
-        if answer.headers and answer.headers.get("Status") == "503":
-            raise DeliveryLostError("the delivery's consumer is gone from the server")
 
     async def put_back(self, delay: float = 0.0) -> None:
         """Have the message delivered again. If this doesn't reach the server, it is after `ack_wait` all the same."""

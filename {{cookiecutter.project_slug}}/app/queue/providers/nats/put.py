@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import nats.errors
+
 from app.queue.errors import (
     BrokerUnavailableError,
     MessageTooLargeError,
@@ -52,16 +54,15 @@ async def put(
             f"{subject!r}: the message has {len(message.body)} bytes and {size(headers)} of headers; the server's "
             f"max_payload is {connection.client.max_payload}, of which {spare} are kept for what is added later"
         )
-    if not connection.is_open:
-        raise BrokerUnavailableError("not connected to the broker")
+    connection.check()
     try:
         answer = await connection.request(subject, message.body, headers)
     except BrokerUnavailableError as error:
         raise PublishError(f"{error}; the broker had not confirmed", may_have_landed=True) from error
-    if answer.headers and answer.headers.get("Status") == "503":
+    except nats.errors.NoRespondersError:
         raise UnroutableError(
             f"the server has no stream for {subject!r}, or its leader is away; the message went nowhere"
-        )
+        ) from None
     refusal = json.loads(answer.data).get("error")
     if refusal:
         raise _refused(subject, refusal.get("err_code", 0), refusal.get("description", "no reason given"))

@@ -1,0 +1,302 @@
+"""Connections to private servers: who is let in, what is refused in which words, and links that die."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from app.queue.errors import BrokerError, BrokerRefusedError, BrokerUnavailableError, PublishError
+from app.queue.interfaces import QueuePublisher
+from app.queue.processor import MessageProcessor
+from app.queue.setup import get_consumer, get_health_check, get_processor, get_publisher
+from tests.tools.example import UserHandler, audio, queue_config, running
+from tests.tools.nats_node import NatsNode
+from tests.tools.ports import free_port
+from tests.tools.proxy import Proxy
+from tests.tools.waiting import eventually
+
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
+
+Start = Callable[..., NatsNode]
+SECRET = "s3cret-hunter2"
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts private servers, and removes them at the end."""
+    if NatsNode.find_server() is None:
+        if os.environ.get("REQUIRE_BROKERS") == "1":
+            pytest.fail("nats-server is not installed, and this test starts its own")
+        pytest.skip("nats-server is not installed, and this test starts its own")
+    with ExitStack() as stack:
+
+        def start(lines: str = "") -> NatsNode:
+            node = NatsNode(lines)
+            stack.callback(node.remove)
+            node.start()
+            return node
+
+        yield start
+
+
+@asynccontextmanager
+async def publisher(url: str | list[str], **keys: Any) -> AsyncIterator[QueuePublisher]:
+    made = get_publisher(queue_config("q", "nats", broker_url=url, **keys))
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+async def works(url: str | list[str], **keys: Any) -> bool:
+    async with publisher(url, **keys) as made:
+        return bool(await made.publish_message("q", audio()))
+
+
+async def refusal(url: str | list[str], **keys: Any) -> BrokerError:
+    async with publisher(url, **keys) as made:
+        with pytest.raises(BrokerError) as caught:
+            await made.open()
+    assert SECRET not in str(caught.value)
+    return caught.value
+
+
+# --- who is let in
+
+
+async def test_a_user_and_a_password(start: Start) -> None:
+    port = start(f'authorization {{ user: bob, password: "{SECRET}" }}').port
+    assert await works("localhost", port=port, username="bob", password=SECRET)
+    assert await works(f"nats://bob:{SECRET}@127.0.0.1:{port}")
+    error = await refusal(f"nats://bob:wrong@127.0.0.1:{port}")
+    assert isinstance(error, BrokerRefusedError)
+    assert str(error) == f"NATS at 127.0.0.1:{port}: user 'bob' is refused; check username and password"
+    assert "a client without username and password is refused" in str(await refusal(f"127.0.0.1:{port}"))
+
+
+async def test_a_user_who_may_not_publish_is_told_so(start: Start) -> None:
+    users = f'{{ user: bob, password: "{SECRET}", permissions: {{ publish: {{ deny: ["q"] }} }} }}'
+    port = start(f"authorization {{ users: [{users}] }}").port
+    async with publisher(f"nats://bob:{SECRET}@127.0.0.1:{port}", publish_timeout=1) as made:
+        with pytest.raises(PublishError, match="no permission to publish to 'q'"):
+            await made.publish_message("q", audio())
+
+
+async def test_a_server_without_jetstream_says_so(start: Start) -> None:
+    node = start("accounts { A: { users: [ { user: bob, password: pw } ] } }")
+    error = await refusal(f"nats://bob:pw@127.0.0.1:{node.port}")
+    assert "JetStream" in str(error)
+
+
+async def test_several_servers_are_tried_until_one_answers(start: Start) -> None:
+    node = start()
+    dead = f"127.0.0.1:{free_port()}"
+    for _ in range(4):
+        assert await works([dead, node.url, dead])
+    assert isinstance(await refusal([dead, dead]), BrokerUnavailableError)
+
+
+async def test_of_several_answers_a_refusal_is_told(start: Start) -> None:
+    node = start(f'authorization {{ user: bob, password: "{SECRET}" }}')
+    error = await refusal([f"127.0.0.1:{free_port()}", f"nats://bob:wrong@127.0.0.1:{node.port}"])
+    assert isinstance(error, BrokerRefusedError)
+
+
+async def test_something_else_on_the_port_is_told(start: Start) -> None:
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail.example.com ESMTP\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    async with server:
+        error = await refusal(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    assert "no NATS server" in str(error)
+
+
+# --- TLS
+
+
+class Authority:
+    """Signs certificates, and writes them to files."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._ca = trustme.CA()
+        self.cafile = str(folder / "authority.pem")
+        self._ca.cert_pem.write_to_path(self.cafile)
+
+    def issue(self, name: str, identity: str = "localhost", *, expired: bool = False) -> dict[str, str]:
+        """A certificate and its key, as keys of `ssl_context`."""
+        day = timedelta(days=1)
+        end = datetime.now(UTC) + (-day if expired else day)
+        issued = self._ca.issue_cert(identity, not_before=end - 2 * day, not_after=end)
+        files = {"certfile": str(self._folder / f"{name}.pem"), "keyfile": str(self._folder / f"{name}-key.pem")}
+        issued.cert_chain_pems[0].write_to_path(files["certfile"])
+        issued.private_key_pem.write_to_path(files["keyfile"])
+        return files
+
+    def server(self, files: dict[str, str], more: str = "") -> str:
+        """Lines of a server's configuration."""
+        return f'tls {{ cert_file: "{files["certfile"]}", key_file: "{files["keyfile"]}"{more} }}'
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+async def test_tls_with_a_private_authority(start: Start, authority: Authority) -> None:
+    port = start(authority.server(authority.issue("server"))).port
+    trusting = {"cafile": authority.cafile}
+    assert await works("localhost", port=port, ssl=True, ssl_context=trusting)
+    assert await works(f"tls://localhost:{port}", ssl_context=trusting)
+    assert await works(f"tls://127.0.0.1:{port}", ssl_context={**trusting, "check_hostname": False})
+    assert "cafile must name the authority" in str(await refusal(f"tls://localhost:{port}"))
+    assert "its certificate is refused" in str(await refusal(f"tls://127.0.0.1:{port}", ssl_context=trusting))
+    assert "cafile must name the authority" in str(await refusal(f"localhost:{port}")), "TLS that nobody asked for"
+
+
+async def test_an_expired_certificate_is_refused(start: Start, authority: Authority) -> None:
+    port = start(authority.server(authority.issue("server", expired=True))).port
+    error = await refusal(f"tls://localhost:{port}", ssl_context={"cafile": authority.cafile})
+    assert isinstance(error, BrokerRefusedError)
+    assert "certificate has expired" in str(error)
+
+
+async def test_a_server_that_demands_a_certificate(start: Start, authority: Authority, tmp_path: Path) -> None:
+    demanding = f', ca_file: "{authority.cafile}", verify: true'
+    port = start(authority.server(authority.issue("server"), demanding)).port
+    trusting = {"cafile": authority.cafile}
+    assert await works(f"tls://localhost:{port}", ssl_context={**trusting, **authority.issue("us", "the.service")})
+    (tmp_path / "stranger").mkdir()
+    stranger = Authority(tmp_path / "stranger").issue("stranger", "the.service")
+    for context in (trusting, {**trusting, **stranger}):
+        error = await refusal(f"tls://localhost:{port}", ssl_context=context)
+        assert "certificate" in str(error)
+        assert isinstance(error, BrokerRefusedError)
+
+
+async def test_a_password_is_never_sent_to_a_server_that_speaks_no_tls(authority: Authority) -> None:
+    heard: list[bytes] = []
+
+    async def propose_no_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"server_id":"x","version":"2.9.10","headers":true,"max_payload":1048576}\r\n')
+        await writer.drain()
+        heard.append(await reader.read(1000))
+        writer.write(b"PONG\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(propose_no_tls, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        context = {"cafile": authority.cafile}
+        error = await refusal(f"tls://bob:{SECRET}@localhost:{port}", ssl_context=context)
+        assert "does not speak TLS" in str(error)
+        await eventually(lambda: len(heard) > 0, "the client has gone")
+        assert heard == [b""]
+        assert "does not speak TLS" in str(await refusal(f"tls://localhost:{port}", ssl_context=context))
+
+
+# --- links that die
+
+
+async def test_a_link_that_goes_silent_is_found_lost_by_the_health_check(start: Start) -> None:
+    proxy = Proxy(start().port)
+    try:
+        config = queue_config("q", "nats", broker_url=f"127.0.0.1:{proxy.port}")
+        handler = UserHandler()
+        async with running((config, handler)) as service:
+            await service.publisher("q").publish_message("q", audio(1))
+            await eventually(lambda: len(handler.handled) == 1, "it is handled")
+            proxy.mode("silent")
+            await eventually(lambda: service.health().status == "unhealthy", "it is noticed")
+            await eventually(lambda: service.health().status == "healthy", "there is another link")
+            await service.publisher("q").publish_message("q", audio(2))
+            await eventually(lambda: len(handler.handled) == 2, "it is handled")
+    finally:
+        proxy.close()
+
+
+async def test_a_link_that_goes_silent_is_lost_without_a_health_check_too(start: Start) -> None:
+    proxy = Proxy(start().port)
+    try:
+        async with publisher(f"127.0.0.1:{proxy.port}", heartbeat=1) as made:
+            await made.open()
+            proxy.mode("freeze")
+            async with asyncio.timeout(30):
+                assert "lost" in await made.lost()
+            assert made.state == "down"
+            proxy.mode("pass")
+            await made.publish_message("q", audio())
+    finally:
+        proxy.close()
+
+
+async def test_what_waits_on_a_link_that_breaks_is_told_at_once(start: Start) -> None:
+    node = start()
+    proxy = Proxy(node.port)
+    try:
+        async with publisher(f"127.0.0.1:{proxy.port}", publish_timeout=60) as made:
+            await made.open()
+            proxy.mode("freeze")
+            publishing = asyncio.create_task(made.publish_message("q", audio()))
+            await asyncio.sleep(0.2)
+            began = time.monotonic()
+            proxy.mode("refuse")
+            with pytest.raises(PublishError) as caught:
+                await publishing
+            assert caught.value.may_have_landed
+            assert time.monotonic() - began < 20
+    finally:
+        proxy.close()
+
+
+@pytest.mark.parametrize("mode", ["freeze", "refuse"])
+async def test_closing_ends_in_bounded_time_over_a_dead_link(start: Start, mode: Any) -> None:
+    proxy = Proxy(start().port)
+    try:
+        config = queue_config("q", "nats", broker_url=f"127.0.0.1:{proxy.port}", publish_timeout=1)
+        consumer, processor = get_consumer(config, MessageProcessor()), get_processor(config)
+        got: list[Any] = []
+
+        async def keep(delivery: Any) -> None:
+            got.append(delivery)
+
+        consumer.on_delivery = keep
+        await consumer.open()
+        async with publisher(f"127.0.0.1:{proxy.port}", publish_timeout=1) as made:
+            await made.publish_message("q", audio())
+            await eventually(lambda: len(got) == 1, "it is in hand")
+            proxy.mode(mode)
+            with pytest.raises(BrokerError):
+                await made.publish_message("q", audio(content="x" * 1_000_000))
+            with pytest.raises(BrokerError):
+                await processor.ack(got[0])
+            async with asyncio.timeout(10):
+                await asyncio.gather(consumer.close(), processor.close(), made.close())
+        gc.collect()  # a socket that was left open would be an error now
+    finally:
+        proxy.close()
+
+
+async def test_a_server_that_dies_is_told_by_the_next_probe(start: Start) -> None:
+    node = start()
+    async with publisher(node.url) as made:
+        await made.open()
+        health = get_health_check(queue_config("q", "nats", broker_url=node.url))
+        await health.probe()
+        node.kill()
+        await eventually(lambda: made.state == "down", "the loss is seen")
+        with pytest.raises(BrokerUnavailableError, match=r"refused|failed"):
+            await made.open()
