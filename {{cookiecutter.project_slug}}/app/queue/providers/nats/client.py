@@ -1,4 +1,4 @@
-"""NatsClient: nats-py's client, where two of its habits don't do for a service."""
+"""NatsClient: nats-py's client, where some of its habits don't do for a service."""
 
 from __future__ import annotations
 
@@ -67,6 +67,20 @@ class NatsClient(Client):
         """Take what the server says of its own accord."""
         if found := _MAY_NOT_PUBLISH.search(str(error)):
             self.end_requests(BrokerRefusedError(f"no permission to publish to {found[1]!r}"), found[1])
+
+    def abort(self) -> None:
+        """Close the socket without a word more: a peer that takes nothing is not waited for."""
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is not None:
+            writer.transport.abort()
+
+    async def _close(self, status: int, do_cbs: bool = True) -> None:
+        try:
+            await super()._close(status, do_cbs)
+        except OSError:
+            # Its last words could not be sent, and it has cleaned nothing up. Again, then, with nothing left to say.
+            self._status = Client.DISCONNECTED
+            await super()._close(status, do_cbs)
 
     async def _on_answer(self, answered: Msg) -> None:
         _, answer = self._requests.get(answered.subject.rpartition(".")[2], ("", None))

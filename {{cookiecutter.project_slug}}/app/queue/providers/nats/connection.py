@@ -117,7 +117,8 @@ class NatsConnection:
             self._watching.cancel()
         closing = asyncio.create_task(self.client.close())
         await asyncio.wait([closing], timeout=CLOSE_TIMEOUT)
-        closing.cancel()  # a peer that takes nothing is not waited for
+        self.client.abort()
+        await asyncio.wait([closing], timeout=CLOSE_TIMEOUT)
 
     async def _on_error(self, error: Exception) -> None:
         self._error = error
