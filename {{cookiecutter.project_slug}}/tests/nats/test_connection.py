@@ -16,9 +16,9 @@ import pytest
 import trustme
 
 from app.queue.errors import BrokerError, BrokerRefusedError, BrokerUnavailableError, PublishError
-from app.queue.interfaces import QueuePublisher
+from app.queue.interfaces import Place, QueuePublisher
 from app.queue.processor import MessageProcessor
-from app.queue.setup import get_consumer, get_health_check, get_processor, get_publisher
+from app.queue.setup import get_consumer, get_dead_letters, get_health_check, get_processor, get_publisher
 from tests.tools.example import UserHandler, audio, queue_config, running
 from tests.tools.nats_node import NatsNode
 from tests.tools.ports import free_port
@@ -90,6 +90,51 @@ async def test_a_user_who_may_not_publish_is_told_so(start: Start) -> None:
     async with publisher(f"nats://bob:{SECRET}@127.0.0.1:{port}", publish_timeout=1) as made:
         with pytest.raises(PublishError, match="no permission to publish to 'q'"):
             await made.publish_message("q", audio())
+
+
+RIGHTS = [
+    "q",
+    "retry_q_delayed",
+    "retry_q_crashed",
+    "dlq_q",
+    "parked_q",
+    "$JS.API.STREAM.CREATE.*",
+    "$JS.API.STREAM.INFO.*",
+    "$JS.API.CONSUMER.DURABLE.CREATE.*.*",
+    "$JS.API.CONSUMER.INFO.*.*",
+    "$JS.API.CONSUMER.MSG.NEXT.*.service",
+    "$JS.ACK.>",
+]
+"""As in docs/nats.md."""
+
+
+async def test_a_user_with_the_documented_rights_has_all_that_are_needed(start: Start) -> None:
+    publish = ", ".join(f'"{right}"' for right in RIGHTS)
+    permissions = f'permissions: {{ publish: [{publish}], subscribe: ["_INBOX.>"] }}'
+    port = start(f"authorization {{ users: [{{ user: bob, password: pw, {permissions} }}] }}").port
+    attempts = 0
+
+    def behave(_: object) -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts <= 3:
+            raise RuntimeError("no")
+
+    for declare in (True, False):
+        attempts = 0
+        handler = UserHandler(behave)
+        config = queue_config(
+            "q", "nats", broker_url=f"nats://bob:pw@127.0.0.1:{port}", declare=declare, dlq={"retry_interval": 0.5}
+        )
+        if declare:
+            for place in Place:  # readers make the consumers of the places
+                reader = get_dead_letters(config, place)
+                await reader.depth()
+                await reader.close()
+        async with running((config, handler)) as service:
+            await get_health_check(config).probe()
+            await service.publisher("q").publish_message("q", audio())
+            await eventually(lambda: len(handler.handled) == 1, "it came back from the DLQ, and is handled")  # noqa: B023
 
 
 async def test_a_server_without_jetstream_says_so(start: Start) -> None:

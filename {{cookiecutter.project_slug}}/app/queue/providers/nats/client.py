@@ -13,7 +13,7 @@ from nats.aio.msg import Msg
 
 from app.queue.errors import BrokerError, BrokerRefusedError
 
-REQUEST_TIMEOUT = 10.0
+REQUEST_TIMEOUT = 5.0
 _MAY_NOT_PUBLISH = re.compile('permissions violation for publish to "(.*)"', re.IGNORECASE)
 
 
