@@ -50,7 +50,7 @@ class Token:
         """Return when the server has forgotten the message. Raises BrokerError."""
         self.check()
         try:
-            await self.pull.connection.request(self.received.reply, b"+ACK")
+            await self.pull.request(self.received.reply, b"+ACK")
         except nats.errors.NoRespondersError:
             self.let_go()
             raise DeliveryLostError("the delivery's consumer is gone from the server") from None
@@ -92,6 +92,7 @@ class Pull:
         self._on_message = on_message
         self._on_end = on_end
         self._in_hand: dict[int, Token] = {}
+        self._settling: set[asyncio.Future[Msg]] = set()
         self._asking = False
         self._asked = 0
         self._asked_at = 0.0
@@ -166,8 +167,18 @@ class Pull:
         if inbox is not None:
             with suppress(BrokerError), translated("closing"):
                 await inbox.unsubscribe()
+        if self._settling and self.connection.is_open:
+            await asyncio.wait(self._settling, timeout=EXPIRES)
+            await asyncio.sleep(0)  # they let go of what they have settled
         for token in list(self._in_hand.values()):
             await token.put_back()
+
+    async def request(self, reply: str, order: bytes) -> None:
+        """Settle a message. `close()` waits for that, so that it is known what became of it."""
+        settling = asyncio.ensure_future(self.connection.request(reply, order))
+        self._settling.add(settling)
+        settling.add_done_callback(self._settling.discard)
+        await settling
 
     def has(self, token: Token) -> bool:
         """True while the token can be settled."""

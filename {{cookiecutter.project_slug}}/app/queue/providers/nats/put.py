@@ -40,23 +40,19 @@ async def put(
     `fit`: leave out headers rather than refuse the message. Raises BrokerUnavailableError if it surely was not sent,
     UnroutableError if there is no such stream, and PublishError otherwise.
     """
-    headers = to_headers(message)
-    if delay:
-        headers[DELAY] = repr(delay)
-    headers[STORED_AS] = stored_as
-    headers[EXPECTED_STREAM] = stream_name(subject)
-    room = connection.client.max_payload - len(message.body)
-    if fit:
-        headers = fitted(headers, room)
-    spare = 0 if fit else min(HEADER_ROOM, connection.client.max_payload // 4)
-    if size(headers) > room - spare:
+    fixed = {STORED_AS: stored_as, EXPECTED_STREAM: stream_name(subject)} | ({DELAY: repr(delay)} if delay else {})
+    limit = connection.client.max_payload
+    spare = 0 if fit else min(HEADER_ROOM, limit // 4)
+    room = limit - len(message.body) - spare - size(fixed)
+    headers = to_headers(fitted(message, room) if fit else message)
+    if size(headers) > room:
         raise MessageTooLargeError(
             f"{subject!r}: the message has {len(message.body)} bytes and {size(headers)} of headers; the server's "
-            f"max_payload is {connection.client.max_payload}, of which {spare} are kept for what is added later"
+            f"max_payload is {limit}, of which {spare} are kept for what is added later"
         )
     connection.check()
     try:
-        answer = await connection.request(subject, message.body, headers)
+        answer = await connection.request(subject, message.body, headers | fixed)
     except BrokerUnavailableError as error:
         raise PublishError(f"{error}; the broker had not confirmed", may_have_landed=True) from error
     except nats.errors.NoRespondersError:
