@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from nats.js import JetStreamContext
 
+from app.queue import group
 from app.queue.config import QueueConfig
 from app.queue.interfaces import Delivery, QueueConsumer, QueueProcessor
 from app.queue.processor import MessageProcessor
+from app.queue.providers.nats import connection, pull
 from app.queue.setup import get_consumer, get_processor, get_publisher
 from tests.tools.example import SendAudioMessage, UserHandler, audio, queue_config, running
 from tests.tools.waiting import eventually
@@ -100,6 +102,24 @@ async def test_a_message_that_comes_again_while_it_is_in_hand_is_run_once(nats_u
         await eventually(lambda: len(handler.handled) == 5, "all are handled")
         await asyncio.sleep(1.5)
         assert Counter(message.user_id for message in handler.handled) == dict.fromkeys(range(5), 1)
+
+
+async def test_a_handler_that_blocks_the_loop_is_not_taken_for_a_server_that_is_silent(
+    nats_url: str, queue_name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(pull, "SILENT_AFTER", 1.0)
+    monkeypatch.setattr(pull, "KEEP_EVERY", 0.2)
+    monkeypatch.setattr(connection, "PROBE_TIMEOUT", 1.0)
+    monkeypatch.setattr(group, "PROBE_INTERVAL", 0.05)
+    handler = UserHandler(lambda _: time.sleep(3))
+    config = queue_config(queue_name, "nats", broker_url=nats_url)
+    async with running((config, handler)) as service:
+        for number in range(3):
+            await service.publisher(queue_name).publish_message(queue_name, audio(number))
+        await eventually(lambda: len(handler.handled) == 3, "all are handled")
+        await asyncio.sleep(1)
+    assert "connecting again" not in caplog.text
+    assert len(handler.attempts) == 3
 
 
 async def test_an_intake_that_stops_and_starts_sends_no_message_to_nobody(nats_url: str, queue_name: str) -> None:

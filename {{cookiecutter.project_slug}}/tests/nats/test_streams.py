@@ -126,6 +126,19 @@ async def test_a_subject_that_belongs_to_another_stream_is_an_error(
         await publisher.close()
 
 
+async def test_a_publish_never_lands_in_another_stream_that_takes_the_subject(
+    nats_url: str, queue_name: str, jetstream: JetStreamContext
+) -> None:
+    await jetstream.add_stream(name=f"foreign_{queue_name}", subjects=[f"{queue_name}_other"])
+    publisher = get_publisher(queue_config(queue_name, "nats", broker_url=nats_url))
+    try:
+        with pytest.raises(UnroutableError, match=f"belongs to another stream than '{queue_name}_other'"):
+            await publisher.publish_message(f"{queue_name}_other", audio())
+        assert (await jetstream.stream_info(f"foreign_{queue_name}")).state.messages == 0
+    finally:
+        await publisher.close()
+
+
 async def test_a_deleted_stream_is_made_again_and_consumed(
     nats_url: str, queue_name: str, jetstream: JetStreamContext
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from typing import ClassVar
 from weakref import WeakKeyDictionary
 
@@ -97,10 +98,13 @@ class NatsConnection:
 
     async def probe(self, stream: str) -> None:
         """Have JetStream answer; give the link up if it doesn't. Raises BrokerError."""
+        asked_at = time.monotonic()
         with translated("health check"):
             try:
                 await self.client.request(f"$JS.API.STREAM.INFO.{stream}", timeout=PROBE_TIMEOUT)
             except TimeoutError:
+                if time.monotonic() - asked_at > PROBE_TIMEOUT + 1.0:
+                    return  # a handler blocked this loop meanwhile, so it was not the server that was silent
                 self.lose(f"the server has not answered for {PROBE_TIMEOUT:g} s")
                 raise
 

@@ -240,13 +240,15 @@ class Pull:
         """Say of what has long been in hand that we are at it, and see whether requests are answered."""
         turn = min(self._ack_wait / 4, KEEP_EVERY)
         while True:
+            began = time.monotonic()
             await asyncio.sleep(turn)
             now = time.monotonic()
             with suppress(BrokerError), translated("in progress"):
                 for token in list(self._in_hand.values()):
                     if now - token.since >= turn:
                         await self.connection.client.publish(token.received.reply, b"+WPI")
-            if self._asked and now - self._asked_at > SILENT_AFTER:
+            blocked = now - began > turn + 1.0  # by a handler: what was answered meanwhile has not been read yet
+            if self._asked and not blocked and now - self._asked_at > SILENT_AFTER:
                 self._on_end(f"the server does not answer for the consumer of stream {self._stream!r}")
 
 
