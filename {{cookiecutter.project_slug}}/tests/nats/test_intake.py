@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -91,17 +90,18 @@ async def test_a_handler_that_takes_longer_than_ack_wait_keeps_its_message(nats_
 
 
 async def test_a_message_that_comes_again_while_it_is_in_hand_is_run_once(nats_url: str, queue_name: str) -> None:
-    def block(message: SendAudioMessage) -> None:
+    async def block_or_wait(message: SendAudioMessage) -> None:
         if message.user_id == 0:
-            time.sleep(2.5)
+            time.sleep(2.5)  # noqa: ASYNC251 - blocks the loop, so that nothing can say that we are at it
+        await asyncio.sleep(3)
 
-    handler = UserHandler(block)
-    config = queue_config(queue_name, "nats", broker_url=nats_url, ack_wait=1, prefetch=5, concurrency=5)
+    handler = UserHandler(block_or_wait)
+    config = queue_config(queue_name, "nats", broker_url=nats_url, ack_wait=1, prefetch=20)
     await publish(config, 5)
     async with running((config, handler)):
         await eventually(lambda: len(handler.handled) == 5, "all are handled")
         await asyncio.sleep(1.5)
-        assert Counter(message.user_id for message in handler.handled) == dict.fromkeys(range(5), 1)
+        assert len(handler.attempts) == 5
 
 
 async def test_a_handler_that_blocks_the_loop_is_not_taken_for_a_server_that_is_silent(
