@@ -6,12 +6,15 @@ UV := $(or $(shell command -v uv 2>/dev/null),$(CURDIR)/.tools/bin/uv)
 # A project with every provider needs all that the service can need.
 QUEUES := a@rabbitmq; b@redis; c@nats
 BIN := $(CURDIR)/.venv/bin
+BROKER_URL ?= amqp://guest:guest@127.0.0.1:5672/
+QUEUE_TYPE ?= quorum
+BENCHMARKS := build/bench/venv/bin/python -m benchmarks --broker-url $(BROKER_URL)
 # Nothing may be written into the template's own tree: cookiecutter would copy it into the next project.
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help demo test test-faults lint setup clean
+.PHONY: help demo test test-faults bench bench-quick lint setup clean
 help: ## show this
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: .tools/.ready ## bake the default answers, and see a message through
 	UV=$(UV) $(PYTHON) -m scripts.demo
@@ -45,6 +48,20 @@ setup: .venv/.ready ## make the virtual environment: the template's tools, and w
 .tools/.ready:
 	$(PYTHON) -m venv .tools
 	.tools/bin/python -m pip install --quiet --disable-pip-version-check uv 'cookiecutter>=2.7,<3'
+	@touch $@
+
+bench: build/bench/.ready ## measure the service beside its peers, and write docs/benchmarks/ (BROKER_URL, BENCH: options)
+	$(BENCHMARKS) --queue-type $(QUEUE_TYPE) compare $(BENCH)
+
+bench-quick: build/bench/.ready ## CPU a message, ours beside bare aio-pika: a minute
+	$(BENCHMARKS) --queue-type $(QUEUE_TYPE) quick $(BENCH)
+
+build/bench/.ready: benchmarks/pyproject.toml $(SERVICE)/pyproject.toml | .tools/.ready
+	$(PYTHON) -m scripts.export build/template
+	rm -rf build/bench/venv build/bench/setup
+	.tools/bin/cookiecutter --no-input --output-dir build/bench/setup build/template > /dev/null
+	$(UV) venv --quiet --no-config --python $(PYTHON) build/bench/venv
+	$(UV) pip install --quiet --python build/bench/venv/bin/python -r benchmarks/pyproject.toml -r build/bench/setup/queue-service/pyproject.toml
 	@touch $@
 
 clean: ## forget all that was made

@@ -1,0 +1,106 @@
+"""All contenders side by side: every measurement is made with each in turn, then the next, round after round."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field, replace
+
+from benchmarks.broker import Broker
+from benchmarks.phases import PHASES, Trial
+from benchmarks.process import CannotError, VoidError
+from benchmarks.project import bake
+from benchmarks.settings import Settings
+
+OURS = "template"
+
+
+@dataclass
+class Measured:
+    """What came out."""
+
+    rounds: dict[str, dict[str, list[float | None]]] = field(default_factory=dict)
+    """By figure and contender, a value a round; None where it went wrong."""
+    reasons: dict[str, dict[str, str]] = field(default_factory=dict)
+    """By phase and contender, why there is none."""
+    broker: str = ""
+    """The version."""
+
+    def add(self, number: int, name: str, figures: dict[str, float]) -> None:
+        """Take in one contender's figures of one round."""
+        for figure, value in figures.items():
+            values = self.rounds.setdefault(figure, {}).setdefault(name, [])
+            values.extend([None] * (number + 1 - len(values)))
+            values[number] = value
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be measured."""
+
+    broker_url: str
+    queue_type: str
+    names: list[str]
+    phases: list[str]
+    rounds: int
+    messages: int
+    many: int = 1
+    """Queues in the phase `start`."""
+
+
+def compare(plan: Plan) -> Measured:
+    """Measure, print each figure as it comes, and delete all queues that were made."""
+    broker = Broker(plan.broker_url)
+    measured = Measured(broker=broker.version)
+    run = f"bench{uuid.uuid4().hex[:6]}"
+    settings = Settings(plan.broker_url, plan.queue_type, (), plan.messages)
+    trials = {name: _trial(name, run, broker, settings, plan.many) for name in plan.names}
+    try:
+        for number in range(plan.rounds):
+            for phase in plan.phases:
+                # Another one begins in each round, so that nobody always has the same place.
+                for name in plan.names[number % len(plan.names) :] + plan.names[: number % len(plan.names)]:
+                    if name not in measured.reasons.get(phase, {}):
+                        _measure(measured, number, phase, trials[name])
+    finally:
+        for trial in trials.values():
+            for queues in (trial.settings.queues, trial.many.queues):
+                broker.delete(_left_behind(queues), [f"{queues[0]}_exchange", *queues])
+    return measured
+
+
+def _trial(name: str, run: str, broker: Broker, settings: Settings, many: int) -> Trial:
+    one = replace(settings, queues=(f"{run}_{name}",))
+    lots = replace(settings, queues=tuple(f"{run}_{name}_{number}" for number in range(many)))
+    if name == OURS:
+        one = replace(one, project=str(bake("one", list(one.queues))))
+        lots = replace(lots, project=str(bake("many", list(lots.queues))))
+    return Trial(name, one, lots, broker)
+
+
+def _measure(measured: Measured, number: int, phase: str, trial: Trial) -> None:
+    try:
+        figures = PHASES[phase](trial)
+    except CannotError as error:
+        measured.reasons.setdefault(phase, {})[trial.name] = str(error)
+        print(f"round {number + 1}  {phase:10}  {trial.name:18}  - {error}", flush=True)
+    except VoidError as error:
+        print(f"round {number + 1}  {phase:10}  {trial.name:18}  VOID {error}", flush=True)
+        trial.broker.delete(trial.settings.queues)
+    else:
+        measured.add(number, trial.name, figures)
+        shown = "  ".join(f"{figure} {value:.4g}" for figure, value in figures.items())
+        print(f"round {number + 1}  {phase:10}  {trial.name:18}  {shown}", flush=True)
+
+
+def _left_behind(queues: tuple[str, ...]) -> list[str]:
+    """The names of all queues that any contender made for these."""
+    delays = [1000, 2000, 4000, 8000]
+    return [
+        name
+        for queue in queues
+        for name in (
+            *(queue, f"dlq_{queue}", f"parked_{queue}", f"retry_{queue}_crashed", f"{queue}_dead"),
+            *(f"retry_{queue}_{delay}" for delay in delays),
+            *(f"{queue}.DQ", f"{queue}.XQ"),
+        )
+    ]

@@ -1,0 +1,128 @@
+"""Runs one contender in a process of its own, and reads its result."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+
+from benchmarks.settings import Settings
+from benchmarks.workload import MARK
+
+ROOT = Path(__file__).resolve().parents[1]
+MEGABYTE = 1024 * 1024
+STOP_TIMEOUT = 20.0
+
+
+class CannotError(Exception):
+    """The contender has no such thing: the row shows why."""
+
+
+class VoidError(Exception):
+    """It went wrong, so there is no figure."""
+
+
+class Contender:
+    """`with Contender("bare", "consume", settings) as process: process.result(60)`."""
+
+    def __init__(self, name: str, role: str, settings: Settings) -> None:
+        self.what = f"{name} {role}"
+        self.started = time.perf_counter()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", f"benchmarks.contenders.{name}", role],
+            cwd=ROOT,
+            env={**os.environ, **settings.to_env(), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._lines: list[str] = []
+        self._results: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith(MARK):
+                self._results.put(json.loads(line.removeprefix(MARK)))
+            else:
+                self._lines.append(line)
+        self._results.put(None)
+
+    def result(self, timeout: float) -> dict[str, Any]:
+        """What the process reports next. Raises CannotError or VoidError."""
+        try:
+            result = self._results.get(timeout=timeout)
+        except queue.Empty:
+            raise VoidError(f"{self.what}: no result in {timeout:g} s{self.tail()}") from None
+        if result is None:
+            raise VoidError(f"{self.what}: ended with {self._process.wait()}{self.tail()}")
+        if "cannot" in result:
+            raise CannotError(result["cannot"])
+        return result
+
+    def tail(self) -> str:
+        """The last lines that it wrote."""
+        return "".join(f"\n    | {line.rstrip()}" for line in self._lines[-15:])
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return self._process.poll() is None
+
+    @property
+    def has_result(self) -> bool:
+        """Whether `result()` would return at once."""
+        return not self._results.empty()
+
+    @property
+    def going(self) -> bool:
+        """Whether it runs and has said nothing yet, so that waiting for it makes sense."""
+        return self.running and not self.has_result
+
+    def tree(self) -> list[psutil.Process]:
+        """The process, and those it started."""
+        parent = psutil.Process(self._process.pid)
+        return [parent, *parent.children(recursive=True)]
+
+    def memory(self) -> float:
+        """Resident memory in MB, of all its processes."""
+        return float(sum(process.memory_info().rss for process in self.tree())) / MEGABYTE
+
+    def threads(self) -> int:
+        """Threads, of all its processes."""
+        return int(sum(process.num_threads() for process in self.tree()))
+
+    def connections(self, port: int) -> int:
+        """TCP connections to this port, of all its processes."""
+        return sum(
+            bool(connection.raddr) and connection.raddr.port == port and connection.status == psutil.CONN_ESTABLISHED
+            for process in self.tree()
+            for connection in process.net_connections("tcp")
+        )
+
+    def stop(self) -> None:
+        """SIGTERM, and SIGKILL to all of its session if that does not end it."""
+        if self.running:
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()

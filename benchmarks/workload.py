@@ -1,0 +1,164 @@
+"""The message, the handler and the publishing loop: the same for every contender.
+
+A result is one line of JSON on stdout that begins with `RESULT`. Times are those of `time.perf_counter()`, which on
+Linux and macOS is one clock for all processes of a machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import statistics
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from benchmarks.settings import Settings
+
+MARK = "RESULT "
+
+
+class Work(BaseModel):
+    """The message. `id` is unique, `sent` is when it was published."""
+
+    type: Literal["work"] = "work"
+    id: int
+    sent: float
+    text: str
+
+
+def report(**result: Any) -> None:
+    """Hand a result to the harness."""
+    sys.stdout.write(f"\n{MARK}{json.dumps(result)}\n")
+    sys.stdout.flush()
+
+
+# ---------------------------------------------------------------------------------------------------------- handling
+
+
+class Tally:
+    """Counts what is handled, and reports once all expected ids have been seen."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._expected = settings.messages
+        self._ids: set[int] = set()
+        self._calls = 0
+        self._latencies: list[float] = []
+        self._first = self._cpu = 0.0
+
+    def seen(self, message: Work) -> None:
+        """A handler is done with `message`."""
+        now = time.perf_counter()
+        if not self._calls:
+            self._first, self._cpu = now, time.process_time()
+        self._calls += 1
+        self._ids.add(message.id)
+        self._latencies.append(now - message.sent)
+        if len(self._ids) == self._expected:
+            self._expected = -1
+            cpu = time.process_time() - self._cpu
+            cuts = statistics.quantiles(self._latencies, n=100) if self._calls > 1 else [0.0] * 99
+            report(
+                first=self._first,
+                last=now,
+                cpu=cpu,
+                unique=len(self._ids),
+                calls=self._calls,
+                p50=cuts[49],
+                p99=cuts[98],
+            )
+
+
+_settings: Settings | None = None
+_tally: Tally | None = None
+
+
+def _state() -> tuple[float, Tally]:
+    global _settings, _tally  # noqa: PLW0603 - a contender's handler may be a bare function, and there is one a process
+    if _settings is None or _tally is None:
+        _settings = Settings.from_env()
+        _tally = Tally(_settings)
+    return _settings.wait, _tally
+
+
+async def handle(message: Work) -> None:
+    """What an asynchronous handler does with a validated message."""
+    wait, tally = _state()
+    if wait:
+        await asyncio.sleep(wait)
+    tally.seen(message)
+
+
+def handle_blocking(message: Work) -> None:
+    """What a plain handler does with a validated message."""
+    wait, tally = _state()
+    if wait:
+        time.sleep(wait)
+    tally.seen(message)
+
+
+# -------------------------------------------------------------------------------------------------------- publishing
+
+
+def messages(settings: Settings) -> Iterator[Work]:
+    """The messages of a phase, each `settings.size` bytes long as JSON, stamped when they are taken."""
+    empty = Work(id=10**9, sent=1e5 + 1 / 3, text="")
+    text = "x" * max(0, settings.size - len(empty.model_dump_json()))
+    for number in range(settings.messages):
+        yield Work(id=10**9 + number, sent=time.perf_counter(), text=text)
+
+
+async def publish_all(settings: Settings, publish: Callable[[Work], Awaitable[object]]) -> None:
+    """Publish all messages by `publish`, which returns when the broker has confirmed, and report."""
+    source = messages(settings)
+
+    async def one_after_the_other() -> None:
+        for message in source:
+            await publish(message)
+
+    started, cpu = time.perf_counter(), time.process_time()
+    if settings.rate:
+        for number in range(settings.messages):
+            await asyncio.sleep(started + number / settings.rate - time.perf_counter())
+            await publish(next(source))
+    else:
+        await asyncio.gather(*(one_after_the_other() for _ in range(settings.in_flight)))
+    report(seconds=time.perf_counter() - started, cpu=time.process_time() - cpu)
+
+
+def publish_all_blocking(settings: Settings, publish: Callable[[Work], object], threads: int) -> None:
+    """The same for a `publish` that blocks until the confirm: one in flight for each thread."""
+    source = messages(settings)
+    started, cpu = time.perf_counter(), time.process_time()
+    if settings.rate:
+        for number in range(settings.messages):
+            time.sleep(max(0.0, started + number / settings.rate - time.perf_counter()))
+            publish(next(source))
+    else:
+        shares = [list(range(settings.messages))[number::threads] for number in range(threads)]
+        with ThreadPoolExecutor(threads) as pool:
+            for done in [pool.submit(_publish_share, settings, share, publish) for share in shares]:
+                done.result()
+    report(seconds=time.perf_counter() - started, cpu=time.process_time() - cpu)
+
+
+def _publish_share(settings: Settings, share: list[int], publish: Callable[[Work], object]) -> None:
+    text = next(messages(settings)).text
+    for number in share:
+        publish(Work(id=10**9 + number, sent=time.perf_counter(), text=text))
+
+
+# -------------------------------------------------------------------------------------------------------------- roles
+
+
+def play(**roles: Callable[[Settings], None] | str) -> None:
+    """Play the role that the command line names: `publish`, `consume`, `serve`. A string says why it can't be."""
+    role = roles[sys.argv[1]]
+    if isinstance(role, str):
+        report(cannot=role)
+    else:
+        role(Settings.from_env())
