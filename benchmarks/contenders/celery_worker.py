@@ -23,6 +23,7 @@ if os.environ.get("BENCH_QUEUES"):  # also read by the worker, which imports thi
         ],
         task_default_queue=_settings.queue,
         task_default_queue_type=_settings.queue_type,
+        task_default_exchange=f"{_settings.queue}_exchange",
         task_default_exchange_type="topic" if _settings.queue_type == "quorum" else "direct",
         # Confirmed: https://docs.celeryq.dev/en/stable/userguide/configuration.html#broker-transport-options
         broker_transport_options={"confirm_publish": True},
