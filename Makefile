@@ -8,11 +8,11 @@ QUEUES := a@rabbitmq; b@redis; c@nats
 BIN := $(CURDIR)/.venv/bin
 BROKER_URL ?= amqp://guest:guest@127.0.0.1:5672/
 QUEUE_TYPE ?= quorum
-BENCHMARKS := build/bench/venv/bin/python -m benchmarks --broker-url $(BROKER_URL)
+BENCHMARKS := build/bench/venv/bin/python -m benchmarks --broker-url $(BROKER_URL) --queue-type $(QUEUE_TYPE)
 # Nothing may be written into the template's own tree: cookiecutter would copy it into the next project.
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help demo test test-faults bench bench-quick lint setup clean
+.PHONY: help demo test test-faults bench bench-quick bench-growth lint setup clean
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -51,10 +51,13 @@ setup: .venv/.ready ## make the virtual environment: the template's tools, and w
 	@touch $@
 
 bench: build/bench/.ready ## measure the service beside its peers, and write docs/benchmarks/ (BROKER_URL, BENCH: options)
-	$(BENCHMARKS) --queue-type $(QUEUE_TYPE) compare $(BENCH)
+	$(BENCHMARKS) compare $(BENCH)
 
 bench-quick: build/bench/.ready ## CPU a message, ours beside bare aio-pika: a minute
-	$(BENCHMARKS) --queue-type $(QUEUE_TYPE) quick $(BENCH)
+	$(BENCHMARKS) quick $(BENCH)
+
+bench-growth: build/bench/.ready ## how its cost grows with size, queues, prefetch and backlog, into docs/benchmarks/
+	$(BENCHMARKS) growth $(BENCH)
 
 build/bench/.ready: benchmarks/pyproject.toml $(SERVICE)/pyproject.toml | .tools/.ready
 	$(PYTHON) -m scripts.export build/template
@@ -62,6 +65,7 @@ build/bench/.ready: benchmarks/pyproject.toml $(SERVICE)/pyproject.toml | .tools
 	.tools/bin/cookiecutter --no-input --output-dir build/bench/setup build/template > /dev/null
 	$(UV) venv --quiet --no-config --python $(PYTHON) build/bench/venv
 	$(UV) pip install --quiet --python build/bench/venv/bin/python -r benchmarks/pyproject.toml -r build/bench/setup/queue-service/pyproject.toml
+	$(UV) pip install --quiet --python build/bench/venv/bin/python --target build/bench/uvloop uvloop
 	@touch $@
 
 clean: ## forget all that was made

@@ -1,17 +1,23 @@
-"""`python -m benchmarks compare|quick`. `make bench` and `make bench-quick` call it; `--help` lists the options."""
+"""`python -m benchmarks compare|quick|growth`: what `make bench` and its kin call. `--help` lists the options."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import time
+from collections.abc import Callable, Collection
 from pathlib import Path
 
+from benchmarks.chart import chart, growth_chart
 from benchmarks.compare import OURS, Plan, compare
 from benchmarks.contenders import TITLES
+from benchmarks.growth import grow, growth_table
+from benchmarks.machine import about
 from benchmarks.phases import PHASES
+from benchmarks.report import growth_page, page, table
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "benchmarks"
+BARE = "bare"
 
 
 def main() -> int:
@@ -19,26 +25,35 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--broker-url", default="amqp://guest:guest@127.0.0.1:5672/")
     parser.add_argument("--queue-type", choices=["quorum", "classic"], default="quorum")
-    commands = parser.add_subparsers(dest="command", required=True)
+    parser.add_argument("--out", type=Path, default=DOCS, help="folder for tables and charts")
+    commands = parser.add_subparsers(required=True)
+
     comparing = commands.add_parser("compare", help="all contenders, all rows")
     comparing.add_argument("--rounds", type=int, default=5)
     comparing.add_argument("--messages", type=int, default=20_000, help="of a round; some rows take a part of them")
     comparing.add_argument("--many", type=int, default=50, help="queues to start with")
     comparing.add_argument("--contenders", type=_list(TITLES), default=list(TITLES), help=",".join(TITLES))
     comparing.add_argument("--phases", type=_list(PHASES), default=list(PHASES), help=",".join(PHASES))
-    comparing.add_argument("--out", type=Path, help=f"folder for the table and the chart (default: {DOCS})")
+    comparing.add_argument("--uvloop", action="store_true", help="for all that can use it")
+    comparing.set_defaults(command=_compare)
+
     quick = commands.add_parser("quick", help="CPU of ours and of bare aio-pika, in a minute")
     quick.add_argument("--rounds", type=int, default=3)
     quick.add_argument("--messages", type=int, default=10_000)
+    quick.set_defaults(command=_quick)
+
+    growing = commands.add_parser("growth", help="size, queues, prefetch, backlog")
+    growing.add_argument("--rounds", type=int, default=3)
+    growing.add_argument("--messages", type=int, default=20_000)
+    growing.add_argument("--backlog", type=int, default=1_000_000, help="at most; the largest is measured once")
+    growing.set_defaults(command=_grow)
+
     arguments = parser.parse_args()
-    return _quick(arguments) if arguments.command == "quick" else _compare(arguments)
+    command: Callable[[argparse.Namespace], int] = arguments.command
+    return command(arguments)
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from benchmarks.chart import chart  # noqa: PLC0415 - matplotlib takes a second to load
-    from benchmarks.report import page, table  # noqa: PLC0415
-
-    started = time.monotonic()
     plan = Plan(
         arguments.broker_url,
         arguments.queue_type,
@@ -47,50 +62,68 @@ def _compare(arguments: argparse.Namespace) -> int:
         arguments.rounds,
         arguments.messages,
         arguments.many,
+        arguments.uvloop,
     )
-    measured = compare(plan)
-    print(f"\n{table(measured, arguments.contenders)}\n\n{time.monotonic() - started:.0f} s")
-    title = f"RabbitMQ {measured.broker}, {arguments.queue_type} queues"
-    name = f"rabbitmq-{'.'.join(measured.broker.split('.')[:2])}-{arguments.queue_type}"
-    how = f"{arguments.messages:,} messages, {arguments.rounds} rounds."
-    folder = arguments.out or DOCS
-    chart(measured, arguments.contenders, title, folder / f"{name}.svg")
-    (folder / f"{name}.md").write_text(page(measured, arguments.contenders, title, how, f"{name}.svg"), "utf-8")
-    print(f"written: {folder / name}.md and .svg")
+    started = time.monotonic()
+    results = compare(plan)
+    print(f"\n{table(results, plan.names)}\n\n{time.monotonic() - started:.0f} s")
+    extra = ", all on uvloop that can" if plan.uvloop else ""
+    title = f"RabbitMQ {_short(results.broker)}, {plan.queue_type} queues{extra}"
+    name = f"rabbitmq-{_short(results.broker)}-{plan.queue_type}{'-uvloop' if plan.uvloop else ''}"
+    how = f"{plan.messages:,} messages, {plan.rounds} rounds, on {about(results.broker, uvloop=plan.uvloop)}"
+    chart(results, plan.names, title, arguments.out / f"{name}.svg")
+    _write(arguments.out / f"{name}.md", page(results, plan.names, title, how, f"{name}.svg"))
     return 0
 
 
 def _quick(arguments: argparse.Namespace) -> int:
-    """CPU a message, ours divided by bare aio-pika's. Prints, and judges nothing: a machine's noise is no defect."""
-    import statistics  # noqa: PLC0415
-
-    phases = ["throughput"]
-    plan = Plan(
-        arguments.broker_url, arguments.queue_type, ["bare", OURS], phases, arguments.rounds, arguments.messages
+    """CPU a message, ours and bare aio-pika's. Prints, and judges nothing: a machine's noise is no defect."""
+    names = [BARE, OURS]
+    results = compare(
+        Plan(arguments.broker_url, arguments.queue_type, names, ["throughput"], arguments.rounds, arguments.messages)
     )
-    measured = compare(plan)
     print()
     for figure in ("consume CPU", "publish CPU"):
-        rounds = measured.rounds.get(figure, {})
-        pairs = [
-            (ours, bare)
-            for ours, bare in zip(rounds.get(OURS, []), rounds.get("bare", []), strict=False)
-            if ours is not None and bare is not None
-        ]
-        if not pairs:
+        ours, bare, ratio = (
+            results.median(figure, OURS),
+            results.median(figure, BARE),
+            results.ratio(figure, OURS, BARE),
+        )
+        if ours is None or bare is None or ratio is None:
             print(f"{figure}: no round without an error")
             return 1
-        ratio = statistics.median(ours / bare for ours, bare in pairs)
-        ours, bare = (statistics.median(column) for column in zip(*pairs, strict=True))
-        print(f"{figure} a message: ours {ours:.0f} µs, bare aio-pika {bare:.0f} µs; ratio {ratio:.2f}")
+        print(f"{figure} a message: ours {ours:.0f} µs, bare aio-pika {bare:.0f} µs, ratio {ratio:.2f}")
     return 0
 
 
-def _list(known: object) -> object:
+def _grow(arguments: argparse.Namespace) -> int:
+    steps, results = grow(
+        arguments.broker_url, arguments.queue_type, arguments.messages, arguments.backlog, arguments.rounds
+    )
+    tables = growth_table(steps, results)
+    print(f"\n{tables}\n")
+    title = f"Growth: RabbitMQ {_short(results.broker)}, {arguments.queue_type} queues"
+    name = f"growth-rabbitmq-{_short(results.broker)}-{arguments.queue_type}"
+    growth_chart(steps, results, title, arguments.out / f"{name}.svg")
+    how = f"Medians of {arguments.rounds} rounds, on {about(results.broker, uvloop=False)}"
+    _write(arguments.out / f"{name}.md", growth_page(tables, title, how, f"{name}.svg"))
+    return 0
+
+
+def _short(version: str) -> str:
+    return ".".join(version.split(".")[:2])
+
+
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    print(f"written: {file} and its chart")
+
+
+def _list(known: Collection[str]) -> Callable[[str], list[str]]:
     def parse(text: str) -> list[str]:
         names = text.split(",")
-        unknown = [name for name in names if name not in known]  # type: ignore[operator]
-        if unknown:
+        if unknown := [name for name in names if name not in known]:
             raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}")
         return names
 

@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+
+from pika.exceptions import AMQPError
 
 from benchmarks.broker import Broker
 from benchmarks.phases import PHASES, Trial
 from benchmarks.process import CannotError, VoidError
 from benchmarks.project import bake
+from benchmarks.results import Results
 from benchmarks.settings import Settings
 
 OURS = "template"
 CELERY_DELAYED = [f"celery_delayed_{number}" for number in range(28)]
 """What a Celery worker declares besides when it sees a quorum queue. Deleted, unless they were there before."""
-
-
-@dataclass
-class Measured:
-    """What came out."""
-
-    rounds: dict[str, dict[str, list[float | None]]] = field(default_factory=dict)
-    """By figure and contender, a value a round; None where it went wrong."""
-    reasons: dict[str, dict[str, str]] = field(default_factory=dict)
-    """By phase and contender, why there is none."""
-    broker: str = ""
-    """The version."""
-
-    def add(self, number: int, name: str, figures: dict[str, float]) -> None:
-        """Take in one contender's figures of one round."""
-        for figure, value in figures.items():
-            values = self.rounds.setdefault(figure, {}).setdefault(name, [])
-            values.extend([None] * (number + 1 - len(values)))
-            values[number] = value
 
 
 @dataclass(frozen=True)
@@ -47,14 +31,15 @@ class Plan:
     messages: int
     many: int = 1
     """Queues in the phase `start`."""
+    uvloop: bool = False
 
 
-def compare(plan: Plan) -> Measured:
+def compare(plan: Plan) -> Results:
     """Measure, print each figure as it comes, and delete all queues that were made."""
     broker = Broker(plan.broker_url)
-    measured = Measured(broker=broker.version)
+    measured = Results(broker=broker.version)
     run = f"bench{uuid.uuid4().hex[:6]}"
-    settings = Settings(plan.broker_url, plan.queue_type, (), plan.messages)
+    settings = Settings(plan.broker_url, plan.queue_type, (), plan.messages, uvloop=plan.uvloop)
     foreign = [name for name in CELERY_DELAYED if broker.depth(name) < 0]
     trials = {name: _trial(name, run, broker, settings, plan.many) for name in plan.names}
     try:
@@ -67,7 +52,7 @@ def compare(plan: Plan) -> Measured:
     finally:
         for trial in trials.values():
             for queues in (trial.settings.queues, trial.many.queues):
-                broker.delete(_left_behind(queues), [f"{queues[0]}_exchange", *queues])
+                broker.delete(queues_made(queues), [f"{queues[0]}_exchange", *queues])
         broker.delete(foreign, [*foreign, "celery_delayed_delivery"] if foreign == CELERY_DELAYED else [])
     return measured
 
@@ -81,14 +66,14 @@ def _trial(name: str, run: str, broker: Broker, settings: Settings, many: int) -
     return Trial(name, one, lots, broker)
 
 
-def _measure(measured: Measured, number: int, phase: str, trial: Trial) -> None:
+def _measure(measured: Results, number: int, phase: str, trial: Trial) -> None:
     try:
         figures = PHASES[phase](trial)
     except CannotError as error:
         measured.reasons.setdefault(phase, {})[trial.name] = str(error)
         print(f"round {number + 1}  {phase:10}  {trial.name:18}  - {error}", flush=True)
-    except VoidError as error:
-        print(f"round {number + 1}  {phase:10}  {trial.name:18}  VOID {error}", flush=True)
+    except (VoidError, AMQPError) as error:
+        print(f"round {number + 1}  {phase:10}  {trial.name:18}  VOID {type(error).__name__}: {error}", flush=True)
         trial.broker.delete(trial.settings.queues)
     else:
         measured.add(number, trial.name, figures)
@@ -96,7 +81,7 @@ def _measure(measured: Measured, number: int, phase: str, trial: Trial) -> None:
         print(f"round {number + 1}  {phase:10}  {trial.name:18}  {shown}", flush=True)
 
 
-def _left_behind(queues: tuple[str, ...]) -> list[str]:
+def queues_made(queues: tuple[str, ...]) -> list[str]:
     """The names of all queues that any contender made for these."""
     delays = [1000, 2000, 4000, 8000]
     return [

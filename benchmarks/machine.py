@@ -4,33 +4,32 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
-
-import psutil
 
 from benchmarks.contenders import DISTRIBUTIONS
 
+UVLOOP = Path(__file__).resolve().parents[1] / "build" / "bench" / "uvloop"
 
-def machine() -> str:
-    """Processors, memory, kernel, Python."""
-    memory = psutil.virtual_memory().total / 2**30
+
+def about(broker: str, *, uvloop: bool) -> str:
+    """One paragraph: processors, memory, kernel, the broker's and the libraries' versions. No names of machines."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    found = [f"{name} {number}" for name in DISTRIBUTIONS if (number := _version(name))]
+    if uvloop:
+        found += [f"{package.name} {package.version}" for package in distributions(path=[str(UVLOOP)])]
     return (
         f"{os.cpu_count()} × {_processor()}, {memory:.0f} GiB of memory, {platform.system()} {platform.release()}, "
-        f"{platform.python_implementation()} {sys.version.split()[0]}"
+        f"{platform.python_implementation()} {platform.python_version()}, RabbitMQ {broker} on the same machine; "
+        f"{', '.join(found)}."
     )
 
 
-def versions() -> str:
-    """Of the libraries, the newest that the contenders allow."""
-    found = []
-    for name in DISTRIBUTIONS:
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            continue
-    return ", ".join(found)
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def _processor() -> str:

@@ -52,7 +52,7 @@ def latency(trial: Trial) -> Figures:
         with Contender(trial.name, "publish", few) as publisher:
             publisher.result(PATIENCE)
         result = process.result(PATIENCE)
-    _check(trial, few, result)
+    check(trial, few, result)
     return {"latency p50": result["p50"] * 1e6, "latency p99": result["p99"] * 1e6}
 
 
@@ -94,7 +94,7 @@ def http_while_consuming(trial: Trial) -> Figures:
                 time.sleep(PROBE_PAUSE)
         result = process.result(1)
         figures["memory after load"] = process.memory()
-    _check(trial, settings, result)
+    check(trial, settings, result)
     during = [seconds for at, seconds in samples if result["first"] <= at <= result["last"]]
     if len(during) < 20:
         raise VoidError(f"{trial.name}: HTTP was asked {len(during)} times while it consumed: more messages are needed")
@@ -135,14 +135,18 @@ PHASES: dict[str, Callable[[Trial], Figures]] = {
 }
 
 
-def publish(trial: Trial, settings: Settings) -> Figures:
-    """Publish all messages with its own publisher. They are all in the queue afterwards, or there is no figure."""
-    before = max(0, trial.broker.depth(settings.queue))
+def publish(trial: Trial, settings: Settings, patience: float = PATIENCE) -> Figures:
+    """Publish all messages with its own publisher, spread over the queues.
+
+    Afterwards all are in queues that were empty before, or there is no figure.
+    """
     with Contender(trial.name, "publish", settings) as process:
-        result = process.result(PATIENCE)
-    depth = trial.broker.wait_for_depth(settings.queue, before + settings.messages)
-    if depth != before + settings.messages:
-        raise VoidError(f"{trial.name}: published {settings.messages}, but {depth - before} are in the queue")
+        result = process.result(patience)
+    count, remainder = divmod(settings.messages, len(settings.queues))
+    for place, queue in enumerate(settings.queues):
+        share = count + (place < remainder)
+        if (depth := trial.broker.wait_for_depth(queue, share)) != share:
+            raise VoidError(f"{trial.name}: {share} were published to {queue}, but {depth} are in it")
     return {
         "publish rate": settings.messages / result["seconds"],
         "publish CPU": result["cpu"] / settings.messages * 1e6,
@@ -154,7 +158,7 @@ def consume(trial: Trial, settings: Settings) -> Figures:
     with Contender(trial.name, "consume", replace(settings, port=free_port())) as process:
         result = process.result(PATIENCE)
         memory = process.memory()
-    _check(trial, settings, result)
+    check(trial, settings, result)
     count = settings.messages - 1  # from the first to the last
     return {
         "consume rate": count / (result["last"] - result["first"]),
@@ -163,11 +167,13 @@ def consume(trial: Trial, settings: Settings) -> Figures:
     }
 
 
-def _check(trial: Trial, settings: Settings, result: Figures) -> None:
-    if result["unique"] != settings.messages or result["calls"] != settings.messages:
-        raise VoidError(f"{trial.name}: {result['unique']} of {settings.messages} handled in {result['calls']} calls")
-    if (left := trial.broker.wait_for_depth(settings.queue, 0)) != 0:
-        raise VoidError(f"{trial.name}: {left} messages were handled, but not acked")
+def check(trial: Trial, settings: Settings, result: Figures) -> None:
+    """Raise VoidError unless each message was handled once, and acked: the queues are empty, with no consumer left."""
+    if result["calls"] != settings.messages:
+        raise VoidError(f"{trial.name}: {settings.messages} messages handled in {result['calls']:.0f} calls")
+    for queue in settings.queues:
+        if (left := trial.broker.wait_for_depth(queue, 0)) != 0:
+            raise VoidError(f"{trial.name}: {left} messages in {queue} were handled, but not acked")
 
 
 def _wait_for_consumers(trial: Trial, process: Contender, queues: tuple[str, ...]) -> None:

@@ -19,6 +19,8 @@ from benchmarks.settings import Settings
 from benchmarks.workload import MARK
 
 ROOT = Path(__file__).resolve().parents[1]
+UVLOOP = ROOT / "build" / "bench" / "uvloop"
+"""Where uvloop is, beside the virtual environment, so that only a run that wants it has it."""
 MEGABYTE = 1024 * 1024
 STOP_TIMEOUT = 20.0
 
@@ -37,10 +39,16 @@ class Contender:
     def __init__(self, name: str, role: str, settings: Settings) -> None:
         self.what = f"{name} {role}"
         self.started = time.perf_counter()
+        paths = [ROOT, UVLOOP] if settings.uvloop else [ROOT]
         self._process = subprocess.Popen(
             [sys.executable, "-m", f"benchmarks.contenders.{name}", role],
             cwd=ROOT,
-            env={**os.environ, **settings.to_env(), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"},
+            env={
+                **os.environ,
+                **settings.to_env(),
+                "PYTHONPATH": os.pathsep.join(map(str, paths)),
+                "PYTHONWARNINGS": "ignore",
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -104,6 +112,15 @@ class Contender:
     def memory(self) -> float:
         """Resident memory in MB, of all its processes."""
         return float(sum(process.memory_info().rss for process in self.tree())) / MEGABYTE
+
+    def peak(self) -> float:
+        """The most resident memory that the process ever had, in MB; where the system doesn't tell, what it has now."""
+        status = Path(f"/proc/{self._process.pid}/status")
+        if status.exists():
+            for line in status.read_text(encoding="ascii").splitlines():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) / 1024
+        return self.memory()
 
     def threads(self) -> int:
         """Threads, of all its processes."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.compare import Measured
 from benchmarks.contenders import BASE, TITLES
-from benchmarks.machine import machine, versions
+from benchmarks.results import Results
 
 
 @dataclass(frozen=True)
@@ -44,64 +42,60 @@ ROWS = [
 ]
 
 
-def table(measured: Measured, names: Sequence[str]) -> str:
+def table(results: Results, names: Sequence[str]) -> str:
     """Markdown: a row a figure, a column a contender; the best of a row is bold."""
     lines = ["| | " + " | ".join(TITLES[name] for name in names) + " |", "| --- |" + " ---: |" * len(names)]
     notes: list[str] = []
     for row in ROWS:
-        if row.figure not in measured.rounds:
+        if row.figure not in results.rounds:
             continue
-        medians = {name: found for name in names if (found := median(measured, row, name)) is not None}
+        medians = {name: found for name in names if (found := results.median(row.figure, name)) is not None}
         best = (max if row.more_is_better else min)(medians.values(), default=0.0)
         cells = []
         for name in names:
             if name not in medians:
-                cells.append("–" + _note(notes, measured, row, name))
+                cells.append("–" + _note(notes, results, row, name))
                 continue
             text = f"{number(medians[name])}{' ' + row.unit if row.unit not in ('', '/s') else row.unit}"
-            ratio = ratio_to_base(measured, row, name)
+            ratio = results.ratio(row.figure, name, BASE)
             shown = f" ({ratio:.2f})" if row.ratio and ratio is not None and name != BASE else ""
             cells.append(f"**{text}**{shown}" if medians[name] == best else f"{text}{shown}")
         lines.append(f"| {row.title} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", *notes])
 
 
-def page(measured: Measured, names: Sequence[str], title: str, how: str, chart: str) -> str:
-    """The whole page."""
+def page(results: Results, names: Sequence[str], title: str, how: str, chart: str) -> str:
+    """The whole page of a comparison."""
     return f"""# {title}
 
 {how}
 
-{machine()}; RabbitMQ {measured.broker} on the same machine. {versions()}.
-
-Medians; in brackets the median of the ratios to FastStream in the same round. Bold is the best of a row. What a row
+Medians; in brackets the median of the ratios to {TITLES[BASE]} in the same round. Bold is the best of a row. What a row
 is and how it is measured: [benchmarks.md](../benchmarks.md).
 
-{table(measured, names)}
+{table(results, names)}
 
-![The rows as a chart]({chart})
+![The ratios as bars]({chart})
 
 ## Round by round
 
-{_rounds(measured, names)}
+{_rounds(results, names)}
 """
 
 
-def median(measured: Measured, row: Row, name: str) -> float | None:
-    """Over the rounds that have a figure."""
-    values = [value for value in measured.rounds.get(row.figure, {}).get(name, []) if value is not None]
-    return statistics.median(values) if values else None
+def growth_page(tables: str, title: str, how: str, chart: str) -> str:
+    """The whole page of growth."""
+    return f"""# {title}
 
+{how}
 
-def ratio_to_base(measured: Measured, row: Row, name: str) -> float | None:
-    """The median of a contender's figure divided by FastStream's in the same round."""
-    found = measured.rounds[row.figure]
-    ratios = [
-        mine / base
-        for mine, base in zip(found.get(name, []), found.get(BASE, []), strict=False)
-        if mine is not None and base
-    ]
-    return statistics.median(ratios) if ratios else None
+What is held still while one thing grows: 100 bytes, one queue, prefetch 100. How it is measured:
+[benchmarks.md](../benchmarks.md).
+
+![The tables as a chart]({chart})
+
+{tables}
+"""
 
 
 def number(value: float) -> str:
@@ -111,8 +105,8 @@ def number(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _note(notes: list[str], measured: Measured, row: Row, name: str) -> str:
-    why = measured.reasons.get(row.phase, {}).get(name)
+def _note(notes: list[str], results: Results, row: Row, name: str) -> str:
+    why = results.reasons.get(row.phase, {}).get(name)
     text = f"{TITLES[name]}: {why}" if why else f"{TITLES[name]}: went wrong in every round"
     entry = next((entry for entry in notes if entry.endswith(f" {text}.")), None)
     if entry is None:
@@ -121,11 +115,11 @@ def _note(notes: list[str], measured: Measured, row: Row, name: str) -> str:
     return f" <sup>{entry.partition('.')[0]}</sup>"
 
 
-def _rounds(measured: Measured, names: Sequence[str]) -> str:
+def _rounds(results: Results, names: Sequence[str]) -> str:
     lines = ["| | | |", "| --- | --- | --- |"]
     for row in ROWS:
         for name in names:
-            values = measured.rounds.get(row.figure, {}).get(name)
+            values = results.values(row.figure, name)
             if values:
                 shown = "  ".join("–" if value is None else number(value) for value in values)
                 lines.append(f"| {row.title} | {TITLES[name]} | {shown} |")

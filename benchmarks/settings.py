@@ -31,6 +31,8 @@ class Settings:
     """Of HTTP."""
     project: str = ""
     """The baked project's folder."""
+    uvloop: bool = False
+    """Whether uvloop can be imported."""
 
     @property
     def queue(self) -> str:
@@ -61,4 +63,5 @@ class Settings:
             wait=float(text("wait")),
             port=int(text("port")),
             project=text("project"),
+            uvloop=text("uvloop") == "True",
         )

@@ -11,7 +11,8 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from array import array
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from pydantic import BaseModel
 from benchmarks.settings import Settings
 
 MARK = "RESULT "
+FIRST_ID = 10**9
 
 
 class Work(BaseModel):
@@ -44,10 +46,10 @@ class Tally:
     """Counts what is handled, and reports once all expected ids have been seen."""
 
     def __init__(self, settings: Settings) -> None:
-        self._expected = settings.messages
-        self._ids: set[int] = set()
+        self._missing = settings.messages
+        self._seen = bytearray(settings.messages)
         self._calls = 0
-        self._latencies: list[float] = []
+        self._latencies = array("d")
         self._first = self._cpu = 0.0
 
     def seen(self, message: Work) -> None:
@@ -56,21 +58,18 @@ class Tally:
         if not self._calls:
             self._first, self._cpu = now, time.process_time()
         self._calls += 1
-        self._ids.add(message.id)
         self._latencies.append(now - message.sent)
-        if len(self._ids) == self._expected:
-            self._expected = -1
-            cpu = time.process_time() - self._cpu
-            cuts = statistics.quantiles(self._latencies, n=100) if self._calls > 1 else [0.0] * 99
-            report(
-                first=self._first,
-                last=now,
-                cpu=cpu,
-                unique=len(self._ids),
-                calls=self._calls,
-                p50=cuts[49],
-                p99=cuts[98],
-            )
+        place = message.id - FIRST_ID
+        if not self._seen[place]:
+            self._seen[place] = 1
+            self._missing -= 1
+            if not self._missing:
+                self._report(now)
+
+    def _report(self, now: float) -> None:
+        cpu = time.process_time() - self._cpu
+        cuts = statistics.quantiles(self._latencies, n=100) if self._calls > 1 else [0.0] * 99
+        report(first=self._first, last=now, cpu=cpu, calls=self._calls, p50=cuts[49], p99=cuts[98])
 
 
 _settings: Settings | None = None
@@ -106,10 +105,10 @@ def handle_blocking(message: Work) -> None:
 
 def messages(settings: Settings) -> Iterator[Work]:
     """The messages of a phase, each `settings.size` bytes long as JSON, stamped when they are taken."""
-    empty = Work(id=10**9, sent=1e5 + 1 / 3, text="")
+    empty = Work(id=FIRST_ID, sent=1e5 + 1 / 3, text="")
     text = "x" * max(0, settings.size - len(empty.model_dump_json()))
     for number in range(settings.messages):
-        yield Work(id=10**9 + number, sent=time.perf_counter(), text=text)
+        yield Work(id=FIRST_ID + number, sent=time.perf_counter(), text=text)
 
 
 async def publish_all(settings: Settings, publish: Callable[[Work], Awaitable[object]]) -> None:
@@ -149,10 +148,20 @@ def publish_all_blocking(settings: Settings, publish: Callable[[Work], object], 
 def _publish_share(settings: Settings, share: list[int], publish: Callable[[Work], object]) -> None:
     text = next(messages(settings)).text
     for number in share:
-        publish(Work(id=10**9 + number, sent=time.perf_counter(), text=text))
+        publish(Work(id=FIRST_ID + number, sent=time.perf_counter(), text=text))
 
 
 # -------------------------------------------------------------------------------------------------------------- roles
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """`asyncio.run()`, on uvloop if that is installed: then all have it."""
+    try:
+        import uvloop  # type: ignore[import-not-found, unused-ignore] # noqa: PLC0415
+    except ImportError:
+        asyncio.run(main)
+    else:
+        uvloop.run(main)
 
 
 def play(**roles: Callable[[Settings], None] | str) -> None:

@@ -12,7 +12,7 @@ from aio_pika.abc import AbstractIncomingMessage, AbstractRobustConnection
 from fastapi import FastAPI
 
 from benchmarks.settings import Settings
-from benchmarks.workload import Work, handle, play, publish_all
+from benchmarks.workload import Work, handle, play, publish_all, run
 
 
 def arguments(settings: Settings) -> dict[str, str]:
@@ -56,7 +56,7 @@ def publish(settings: Settings) -> None:
             exchange = channel.default_exchange
             await publish_all(settings, lambda message: exchange.publish(persistent(message), settings.queue))
 
-    asyncio.run(main())
+    run(main())
 
 
 def consume(settings: Settings) -> None:
@@ -67,7 +67,7 @@ def consume(settings: Settings) -> None:
             await _start_consuming(connection, settings)
             await asyncio.Event().wait()
 
-    asyncio.run(main())
+    run(main())
 
 
 def serve(settings: Settings) -> None:

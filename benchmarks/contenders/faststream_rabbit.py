@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import uvicorn
@@ -12,7 +11,7 @@ from faststream.rabbit import Channel, QueueType, RabbitBroker, RabbitQueue
 from faststream_fastapi import FastStreamAPI
 
 from benchmarks.settings import Settings
-from benchmarks.workload import Work, handle, play, publish_all
+from benchmarks.workload import Work, handle, play, publish_all, run
 
 
 def _queue(name: str, settings: Settings) -> RabbitQueue:
@@ -42,7 +41,7 @@ def publish(settings: Settings) -> None:
             await broker.declare_queue(queue)
             await publish_all(settings, lambda message: broker.publish(message, queue, persist=True))
 
-    asyncio.run(main())
+    run(main())
 
 
 def consume(settings: Settings) -> None:
@@ -53,7 +52,7 @@ def consume(settings: Settings) -> None:
     broker = RabbitBroker(settings.broker_url, **_options(settings))
     for name in settings.queues:
         broker.subscriber(_queue(name, settings), ack_policy=AckPolicy.NACK_ON_ERROR)(_handler())
-    asyncio.run(FastStream(broker, logger=None).run())
+    run(FastStream(broker, logger=None).run())
 
 
 def _handler() -> Any:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 
 from taskiq_aio_pika import AioPikaBroker, Exchange, Queue, QueueType
 
 from benchmarks.settings import Settings
-from benchmarks.workload import Work, handle, play, publish_all
+from benchmarks.workload import Work, handle, play, publish_all, run
 
 if os.environ.get("BENCH_QUEUES"):  # also read by the worker's child, which imports this module
     _settings = Settings.from_env()
@@ -37,7 +36,7 @@ def publish(settings: Settings) -> None:
         await publish_all(settings, work.kiq)
         await broker.shutdown()
 
-    asyncio.run(main())
+    run(main())
 
 
 def consume(settings: Settings) -> None:

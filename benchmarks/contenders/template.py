@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 
 from benchmarks.settings import Settings
-from benchmarks.workload import Work, play, publish_all
+from benchmarks.workload import Work, play, publish_all, run
 
 
 def _enter_project(settings: Settings) -> None:
@@ -29,17 +28,19 @@ def publish(settings: Settings) -> None:
     from app.queue.setup import get_publisher  # noqa: PLC0415
 
     async def main() -> None:
-        config = load_queues().queue(settings.queue)
-        publisher = get_publisher(config)
-        await publisher.open()
+        publishers = [(queue.name, get_publisher(queue)) for queue in load_queues().queues]
+        for _, publisher in publishers:
+            await publisher.open()
 
         async def send(message: Work) -> None:
-            await publisher.publish_message(settings.queue, message)
+            queue, publisher = publishers[message.id % len(publishers)]
+            await publisher.publish_message(queue, message)
 
         await publish_all(settings, send)
-        await publisher.close()
+        for _, publisher in publishers:
+            await publisher.close()
 
-    asyncio.run(main())
+    run(main())
 
 
 def serve(settings: Settings) -> None:
