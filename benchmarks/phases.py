@@ -48,7 +48,7 @@ def latency(trial: Trial) -> Figures:
     """From just before a message is published to its handler, at a pace that nobody finds hard."""
     few = replace(trial.settings, messages=max(100, trial.settings.messages // 40), rate=LATENCY_RATE)
     with Contender(trial.name, "consume", few) as process:
-        _wait_for_consumers(trial, process, few.queues)
+        wait_for_consumers(trial, process, few.queues)
         with Contender(trial.name, "publish", few) as publisher:
             publisher.result(PATIENCE)
         result = process.result(PATIENCE)
@@ -80,7 +80,7 @@ def http_while_consuming(trial: Trial) -> Figures:
     settings = replace(trial.settings, port=free_port())
     with Contender(trial.name, "serve", settings) as process:
         _wait_until_live(process, settings.port)
-        _wait_for_consumers(trial, process, settings.queues)
+        wait_for_consumers(trial, process, settings.queues)
         time.sleep(0.3)
         figures = {"memory at start": process.memory()}
     publish(trial, settings)
@@ -115,7 +115,7 @@ def start(trial: Trial) -> Figures:
 def _start(trial: Trial) -> tuple[float, Figures]:
     settings = replace(trial.many, port=free_port())
     with Contender(trial.name, "consume", settings) as process:
-        _wait_for_consumers(trial, process, settings.queues)
+        wait_for_consumers(trial, process, settings.queues)
         seconds = time.perf_counter() - process.started
         time.sleep(0.5)
         return seconds, {
@@ -176,7 +176,8 @@ def check(trial: Trial, settings: Settings, result: Figures) -> None:
             raise VoidError(f"{trial.name}: {left} messages in {queue} were handled, but not acked")
 
 
-def _wait_for_consumers(trial: Trial, process: Contender, queues: tuple[str, ...]) -> None:
+def wait_for_consumers(trial: Trial, process: Contender, queues: tuple[str, ...]) -> None:
+    """Return when each queue has a consumer; raise VoidError, or CannotError, if that won't be."""
     if not trial.broker.wait_for_consumers(queues, lambda: process.going, PATIENCE):
         process.result(0.1)  # which says why, if it can
         raise VoidError(f"{trial.name}: not every queue got a consumer{process.tail()}")

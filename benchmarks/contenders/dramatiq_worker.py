@@ -56,4 +56,4 @@ if __name__ == "__main__":
     if os.environ["BENCH_QUEUE_TYPE"] == "quorum":
         play(publish=QUORUM, consume=QUORUM, serve=QUORUM)
     else:
-        play(publish=publish, consume=consume, serve="a worker without HTTP")
+        play(publish=publish, consume=consume, serve="a worker, which has no HTTP")

@@ -52,4 +52,4 @@ def consume(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    play(publish=publish, consume=consume, serve="a worker without HTTP")
+    play(publish=publish, consume=consume, serve="a worker, which has no HTTP")
