@@ -6,9 +6,10 @@ UV := $(or $(shell command -v uv 2>/dev/null),$(CURDIR)/.tools/bin/uv)
 # A project with every provider needs all that the service can need.
 QUEUES := a@rabbitmq; b@redis; c@nats
 BIN := $(CURDIR)/.venv/bin
-BROKER_URL ?= amqp://guest:guest@127.0.0.1:5672/
 QUEUE_TYPE ?= quorum
-BENCHMARKS := build/bench/venv/bin/python -m benchmarks --broker-url $(BROKER_URL) --queue-type $(QUEUE_TYPE)
+# BROKER_URL names the broker that is measured; without it, one is found or started, as for the tests.
+measure = cd '$(SERVICE)' && REQUIRE_RABBITMQ=1 $(if $(BROKER_URL),RABBITMQ_URL='$(BROKER_URL)') $(PYTHON) -m tests.tools.with_broker \
+	sh -c 'cd "$(CURDIR)" && build/bench/venv/bin/python -m benchmarks $(1) --queue-type $(QUEUE_TYPE) $(BENCH)'
 # Nothing may be written into the template's own tree: cookiecutter would copy it into the next project.
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -50,14 +51,14 @@ setup: .venv/.ready ## make the virtual environment: the template's tools, and w
 	.tools/bin/python -m pip install --quiet --disable-pip-version-check uv 'cookiecutter>=2.7,<3'
 	@touch $@
 
-bench: build/bench/.ready ## measure the service beside its peers, and write docs/benchmarks/ (BROKER_URL, BENCH: options)
-	$(BENCHMARKS) compare $(BENCH)
+bench: build/bench/.ready ## measure the service beside its peers, into docs/benchmarks/ (quarter of an hour)
+	$(call measure,compare)
 
 bench-quick: build/bench/.ready ## CPU a message, ours beside bare aio-pika: a minute
-	$(BENCHMARKS) quick $(BENCH)
+	$(call measure,quick)
 
-bench-growth: build/bench/.ready ## how its cost grows with size, queues, prefetch and backlog, into docs/benchmarks/
-	$(BENCHMARKS) growth $(BENCH)
+bench-growth: build/bench/.ready ## how its cost grows, into docs/benchmarks/ (quarter of an hour)
+	$(call measure,growth)
 
 build/bench/.ready: benchmarks/pyproject.toml $(SERVICE)/pyproject.toml | .tools/.ready
 	$(PYTHON) -m scripts.export build/template

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable, Collection
@@ -22,13 +23,15 @@ BARE = "bare"
 
 def main() -> int:
     """Parse the command line, and measure."""
+    common = argparse.ArgumentParser(add_help=False)
+    broker_url = os.environ.get("RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672/")
+    common.add_argument("--broker-url", default=broker_url, help="default: $RABBITMQ_URL, or localhost")
+    common.add_argument("--queue-type", choices=["quorum", "classic"], default="quorum")
+    common.add_argument("--out", type=Path, default=DOCS, help="folder for tables and charts")
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--broker-url", default="amqp://guest:guest@127.0.0.1:5672/")
-    parser.add_argument("--queue-type", choices=["quorum", "classic"], default="quorum")
-    parser.add_argument("--out", type=Path, default=DOCS, help="folder for tables and charts")
     commands = parser.add_subparsers(required=True)
 
-    comparing = commands.add_parser("compare", help="all contenders, all rows")
+    comparing = commands.add_parser("compare", parents=[common], help="all contenders, all rows")
     comparing.add_argument("--rounds", type=int, default=5)
     comparing.add_argument("--messages", type=int, default=20_000, help="of a round; some rows take a part of them")
     comparing.add_argument("--many", type=int, default=50, help="queues to start with")
@@ -37,12 +40,12 @@ def main() -> int:
     comparing.add_argument("--uvloop", action="store_true", help="for all that can use it")
     comparing.set_defaults(command=_compare)
 
-    quick = commands.add_parser("quick", help="CPU of ours and of bare aio-pika, in a minute")
+    quick = commands.add_parser("quick", parents=[common], help="CPU of ours and of bare aio-pika, in a minute")
     quick.add_argument("--rounds", type=int, default=3)
     quick.add_argument("--messages", type=int, default=10_000)
     quick.set_defaults(command=_quick)
 
-    growing = commands.add_parser("growth", help="size, queues, prefetch, backlog")
+    growing = commands.add_parser("growth", parents=[common], help="size, queues, prefetch, backlog")
     growing.add_argument("--rounds", type=int, default=3)
     growing.add_argument("--messages", type=int, default=20_000)
     growing.add_argument("--backlog", type=int, default=1_000_000, help="at most; the largest is measured once")

@@ -142,11 +142,7 @@ def publish(trial: Trial, settings: Settings, patience: float = PATIENCE) -> Fig
     """
     with Contender(trial.name, "publish", settings) as process:
         result = process.result(patience)
-    count, remainder = divmod(settings.messages, len(settings.queues))
-    for place, queue in enumerate(settings.queues):
-        share = count + (place < remainder)
-        if (depth := trial.broker.wait_for_depth(queue, share)) != share:
-            raise VoidError(f"{trial.name}: {share} were published to {queue}, but {depth} are in it")
+    check_published(trial, settings)
     return {
         "publish rate": settings.messages / result["seconds"],
         "publish CPU": result["cpu"] / settings.messages * 1e6,
@@ -165,6 +161,15 @@ def consume(trial: Trial, settings: Settings) -> Figures:
         "consume CPU": result["cpu"] / count * 1e6,
         "consume memory": memory,
     }
+
+
+def check_published(trial: Trial, settings: Settings) -> None:
+    """Raise VoidError unless each queue has its share of the messages."""
+    count, remainder = divmod(settings.messages, len(settings.queues))
+    for place, queue in enumerate(settings.queues):
+        share = count + (place < remainder)
+        if (depth := trial.broker.wait_for_depth(queue, share)) != share:
+            raise VoidError(f"{trial.name}: {share} were published to {queue}, but {depth} are in it")
 
 
 def check(trial: Trial, settings: Settings, result: Figures) -> None:
