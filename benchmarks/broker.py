@@ -41,6 +41,21 @@ class Broker:
             time.sleep(0.05)
         return found
 
+    def left(self, queues: Iterable[str], timeout: float = 30.0) -> dict[str, int]:
+        """Messages in each queue that is not empty, once nobody consumes it: what was in hand counts then."""
+        deadline = time.monotonic() + timeout
+        found = {}
+        with self._channel() as channel:
+            for queue in queues:
+                while True:
+                    state = channel.queue_declare(queue, passive=True).method
+                    if not state.consumer_count or time.monotonic() > deadline:
+                        break
+                    time.sleep(0.01)
+                if state.message_count:
+                    found[queue] = int(state.message_count)
+        return found
+
     def wait_for_consumers(self, queues: Iterable[str], going: Callable[[], bool], timeout: float) -> bool:
         """Whether each queue gets a consumer while `going()`, looking every 5 ms at the first that has none yet."""
         deadline = time.monotonic() + timeout

@@ -94,6 +94,7 @@ def _measure(results: Results, round_number: int, step: Step, trial: Trial) -> N
         if not round_number:
             with Contender(OURS, "consume", settings) as process:  # so that all queues are there
                 wait_for_consumers(trial, process, settings.queues)
+            trial.broker.left(settings.queues)
         publish(trial, settings, PATIENCE)
         with Contender(OURS, "consume", settings) as process:
             result = process.result(PATIENCE)

@@ -39,14 +39,14 @@ def throughput(trial: Trial) -> Figures:
 
 def waiting_handlers(trial: Trial) -> Figures:
     """Handlers that await 10 ms."""
-    few = replace(trial.settings, messages=max(200, trial.settings.messages // 4))
+    few = replace(trial.settings, messages=max(200, trial.settings.messages // 5))
     publish(trial, few)
     return {"await rate": consume(trial, replace(few, wait=0.01))["consume rate"]}
 
 
 def latency(trial: Trial) -> Figures:
     """From just before a message is published to its handler, at a pace that nobody finds hard."""
-    few = replace(trial.settings, messages=max(100, trial.settings.messages // 40), rate=LATENCY_RATE)
+    few = replace(trial.settings, messages=max(100, trial.settings.messages // 50), rate=LATENCY_RATE)
     with Contender(trial.name, "consume", few) as process:
         wait_for_consumers(trial, process, few.queues)
         with Contender(trial.name, "publish", few) as publisher:
@@ -77,7 +77,7 @@ def http_in(trial: Trial) -> Figures:
 
 def http_while_consuming(trial: Trial) -> Figures:
     """Memory of the service when it has started; then, with a full queue, how late HTTP is answered meanwhile."""
-    settings = replace(trial.settings, port=free_port())
+    settings = replace(trial.settings, messages=max(200, trial.settings.messages // 2), port=free_port())
     with Contender(trial.name, "serve", settings) as process:
         _wait_until_live(process, settings.port)
         wait_for_consumers(trial, process, settings.queues)
@@ -107,6 +107,7 @@ def start(trial: Trial) -> Figures:
     figures: Figures = {}
     if any(trial.broker.depth(queue) < 0 for queue in trial.many.queues):
         _start(trial)
+    trial.broker.left(trial.many.queues)  # the consumers of the start before are gone
     seconds, process_figures = _start(trial)
     figures["start"] = seconds
     return figures | process_figures
@@ -150,7 +151,7 @@ def publish(trial: Trial, settings: Settings, patience: float = PATIENCE) -> Fig
 
 
 def consume(trial: Trial, settings: Settings) -> Figures:
-    """Consume what is in the queue: every message handled once, and the queue empty when the process has ended."""
+    """Consume what is in the queue: every message handled once, and the queue empty when the process is gone."""
     with Contender(trial.name, "consume", replace(settings, port=free_port())) as process:
         result = process.result(PATIENCE)
         memory = process.memory()
@@ -176,9 +177,8 @@ def check(trial: Trial, settings: Settings, result: Figures) -> None:
     """Raise VoidError unless each message was handled once, and acked: the queues are empty, with no consumer left."""
     if result["calls"] != settings.messages:
         raise VoidError(f"{trial.name}: {settings.messages} messages handled in {result['calls']:.0f} calls")
-    for queue in settings.queues:
-        if (left := trial.broker.wait_for_depth(queue, 0)) != 0:
-            raise VoidError(f"{trial.name}: {left} messages in {queue} were handled, but not acked")
+    for queue, count in trial.broker.left(settings.queues).items():
+        raise VoidError(f"{trial.name}: {count} messages in {queue} were handled, but not acked")
 
 
 def wait_for_consumers(trial: Trial, process: Contender, queues: tuple[str, ...]) -> None:

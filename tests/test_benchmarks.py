@@ -28,6 +28,9 @@ class BrokerWith:
     def wait_for_depth(self, _queue: str, _depth: int) -> int:
         return self.depth
 
+    def left(self, queues: tuple[str, ...]) -> dict[str, int]:
+        return {queue: self.depth for queue in queues if self.depth}
+
 
 def trial(depth: int) -> Trial:
     return Trial("one", SETTINGS, SETTINGS, cast("Broker", BrokerWith(depth)))
