@@ -77,7 +77,7 @@ def http_in(trial: Trial) -> Figures:
 
 def http_while_consuming(trial: Trial) -> Figures:
     """Memory of the service when it has started; then, with a full queue, how late HTTP is answered meanwhile."""
-    settings = replace(trial.settings, messages=max(200, trial.settings.messages // 2), port=free_port())
+    settings = replace(trial.settings, port=free_port())
     with Contender(trial.name, "serve", settings) as process:
         _wait_until_live(process, settings.port)
         wait_for_consumers(trial, process, settings.queues)
