@@ -36,7 +36,8 @@ def chart(results: Results, names: Sequence[str], title: str, file: Path) -> Non
     axes.set_xlim(0, 6.4)
     axes.set_xlabel(f"ratio to {TITLES[BASE]} in the same round (bars end at 6)", fontsize=8)
     axes.set_title(title, fontsize=10)
-    axes.legend(fontsize=7, loc="lower right")
+    axes.margins(y=0.005)
+    figure.legend(fontsize=7, loc="outside upper center", ncols=len(names))
     axes.spines[["top", "right"]].set_visible(False)
     _save(figure, file)
 
@@ -55,17 +56,19 @@ def growth_chart(steps: Sequence[Step], results: Results, title: str, file: Path
             panel.plot([value for value, _ in found], [median for _, median in found], "o-", color=COLOURS[1])
             panel.set_xscale("log")
             panel.set_yscale("log" if name == "CPU" else "linear")
-            panel.set_ylim(bottom=None if name == "CPU" else 0)
             panel.grid(alpha=0.3)
             panel.tick_params(labelsize=7)
             if column == 0:
                 panel.set_ylabel(f"{what}, {unit}", fontsize=8)
         panels[-1, column].set_xlabel(label, fontsize=8)
+    for name, panel in zip(FIGURES, panels[:, 0], strict=True):  # once all of a row is drawn, since they share it
+        if name != "CPU":
+            panel.set_ylim(bottom=0)
     figure.suptitle(title, fontsize=10)
     _save(figure, file)
 
 
 def _save(figure: Figure, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    mpl.rcParams["svg.hashsalt"] = "benchmarks"
+    mpl.rcParams.update({"svg.hashsalt": "benchmarks", "svg.fonttype": "none"})
     figure.savefig(file, metadata={"Date": None})
