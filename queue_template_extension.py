@@ -196,6 +196,12 @@ def plan(answers: Mapping[str, Any]) -> str:
     return json.dumps({"queues": [asdict(queue) for queue in queues_of(answers)], "dropped_providers": dropped})
 
 
+def made_from(answers: Mapping[str, Any]) -> str:
+    """The template's version and the answers, as JSON: what links a project that cookiecutter made to its template."""
+    given = {name: value for name, value in answers.items() if not name.startswith("_")}
+    return json.dumps({"version": answers["__version"], "answers": given}, ensure_ascii=False, indent=2)
+
+
 def quoted(text: str) -> str:
     """One line of text for between double quotes, in TOML, YAML and JSON alike. Emoji stay as they are."""
     return json.dumps(" ".join(str(text).split()), ensure_ascii=False)[1:-1]
@@ -222,6 +228,7 @@ class QueueTemplateExtension(Extension):
             "plan": _ending(plan),
             "parsed_queues": _ending(queues_of),
             "chosen_providers": _ending(chosen_providers),
+            "made_from": made_from,
             "quoted": quoted,
             "one_line": one_line,
         }

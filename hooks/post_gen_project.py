@@ -52,7 +52,9 @@ HANDLER_HEAD = '''"""Handlers of the queue {queue}: yours to fill in."""
 
 import logging
 {imports}
-from app.queue.handling import {names}
+from app.queue.handling import (
+{names}
+)
 
 logger = logging.getLogger(__name__)
 '''
@@ -111,7 +113,7 @@ def handler_module(queue: Queue) -> str:
     imports = "from typing import Literal\n\nfrom pydantic import BaseModel, ConfigDict\n"
     if not types:
         imports = "from typing import Any\n"
-    names = "current_delivery, message_type" if decorated else "current_delivery"
+    names = "    current_delivery,\n    message_type," if decorated else "    current_delivery,"
     parts = [HANDLER_HEAD.format(queue=queue["name"], imports=imports, names=names)]
     end = "goes to the dead-letter queue" if queue["dlq"] else "is logged whole and dropped"
     parts += [MODEL.format(model=kind["model"], type=kind["name"], end=end) for kind in types]

@@ -1,0 +1,125 @@
+"""This project: where it is, whether it may be changed, and its `.cruft.json`."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from template.git import TemplateError, git, run_git
+
+LINK = (
+    "There is no .cruft.json: this project was not made by cruft. Link it to its template, once: "
+    "python -m template link URL-OF-THE-TEMPLATE"
+)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project in a git repository.
+
+    Attributes:
+        path: the project's folder.
+        top: the repository's folder, which is the same or above.
+        prefix: from `top` to `path`, empty or ending in '/'.
+    """
+
+    path: Path
+    top: Path
+    prefix: str
+
+    @property
+    def state_file(self) -> Path:
+        """What cruft knows of the project."""
+        return self.path / ".cruft.json"
+
+    def state(self) -> dict[str, Any]:
+        """The content of `.cruft.json`: template, commit, checkout, context, directory, skip."""
+        if not self.state_file.is_file():
+            raise TemplateError(LINK)
+        state: dict[str, Any] = json.loads(self.state_file.read_text(encoding="utf-8"))
+        return state
+
+    def git_path(self, name: str) -> Path:
+        """A file of ours in git's own folder."""
+        return self.top / git(self.top, "rev-parse", "--git-path", name).strip()
+
+    def head(self) -> str:
+        """The commit that is checked out."""
+        return git(self.top, "rev-parse", "HEAD").strip()
+
+
+def find_project(path: Path) -> Project:
+    """The project in this folder. Raises TemplateError if it is in no git repository, or without a commit."""
+    if run_git(path, "rev-parse", "--verify", "--quiet", "HEAD").returncode != 0:
+        raise TemplateError(
+            "This needs a git repository with a commit, to merge and to undo in. "
+            "Make one: git init, git add --all, git commit -m 'From the template'"
+        )
+    top = Path(git(path, "rev-parse", "--show-toplevel").strip())
+    return Project(path, top, git(path, "rev-parse", "--show-prefix").strip())
+
+
+def check_nothing_is_left(project: Project) -> None:
+    """Raise TemplateError if an earlier update left conflicts, by whatever command it was made."""
+    unmerged = {line.partition("\t")[2] for line in git(project.top, "ls-files", "--unmerged").splitlines()}
+    marked = set(run_git(project.top, "grep", "-lE", "^(<<<<<<<|>>>>>>>) ").stdout.splitlines())
+    listed = git(project.top, "ls-files", "--cached", "--others", "--exclude-standard")
+    rejected = {name for name in listed.splitlines() if name.endswith(".rej")}
+    if unmerged | marked | rejected:
+        raise TemplateError(
+            f"Conflicts of an earlier merge are left in: {', '.join(sorted(unmerged | marked | rejected))}. Resolve "
+            "them and commit (apply by hand what is in a .rej file, then delete it), or: python -m template undo"
+        )
+
+
+def check_clean(project: Project) -> None:
+    """Raise TemplateError unless all work is committed."""
+    check_nothing_is_left(project)
+    dirty = git(project.top, "status", "--porcelain").splitlines()
+    if dirty:
+        names = ", ".join(line[3:] for line in dirty[:8]) + (", ..." if len(dirty) > 8 else "")
+        raise TemplateError(
+            f"Not committed: {names}. Commit it or stash it first (git stash -u), so that what comes from the template "
+            "can be told from your own work, and undone without touching it."
+        )
+
+
+def answers_of(state: dict[str, Any]) -> dict[str, Any]:
+    """The answers that were given: what is hidden is computed anew at every render."""
+    return {name: value for name, value in state["context"]["cookiecutter"].items() if not name.startswith("_")}
+
+
+def with_queue(queues: str, queue: str) -> str:
+    """The answer to `queues` with one more. The template itself checks what it says."""
+    return f"{queues.strip().rstrip(';')}; {queue.strip()}"
+
+
+def with_type(queues: str, queue: str, kind: str) -> str:
+    """The answer to `queues` with one more message type. Raises TemplateError for a queue that isn't in it."""
+    parts, at = find_queue(queues, queue)
+    parts[at] += f", {kind}" if ":" in parts[at] else f": {kind}"
+    return "; ".join(parts)
+
+
+def without_queue(queues: str, queue: str) -> str:
+    """The answer to `queues` less one. Raises TemplateError for a queue that isn't in it, or is the last."""
+    parts, at = find_queue(queues, queue)
+    if len(parts) == 1:
+        raise TemplateError(f"{queue!r} is the only queue, and a project has one at least: add another one first.")
+    del parts[at]
+    return "; ".join(parts)
+
+
+def find_queue(queues: str, queue: str) -> tuple[list[str], int]:
+    """The answer to `queues` in parts, and which part is this queue's."""
+    parts = [part.strip() for part in queues.split(";")]
+    names = [re.split(r"[@!:]", part, maxsplit=1)[0].strip() for part in parts]
+    if queue not in names:
+        raise TemplateError(
+            f"There is no queue {queue!r} in the answers, only: {', '.join(names)}. "
+            "What was added by hand is changed by hand: queues.yaml and app/queue/handlers/."
+        )
+    return parts, names.index(queue)

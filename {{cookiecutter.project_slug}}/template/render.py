@@ -1,0 +1,95 @@
+"""Rendering the template at a commit, by cruft."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from template.git import TemplateError, clean_environment
+
+CRUFT = ["tool", "run", "--quiet", "--from", "cruft>=2.16,<3", "--with", "cookiecutter>=2.7,<3", "--with", "typer<0.29"]
+"""Newer ones of typer break cruft 2.16, which asks for any."""
+ENVIRONMENT = {"PYTHONUTF8": "1", "COLUMNS": "10000"}
+"""cruft writes files in the platform's encoding, and breaks what it says into short lines."""
+ROOT = Path(__file__).resolve().parents[1]
+Version = tuple[str, dict[str, Any]]
+"""A commit of the template, and answers."""
+
+
+@dataclass(frozen=True)
+class Render:
+    """The template at a commit with these answers. `path` is the project that comes out, `state` its `.cruft.json`."""
+
+    path: Path
+    state: dict[str, Any]
+
+
+def cruft_command() -> list[str]:
+    """How cruft is run: what $TEMPLATE_CRUFT names, or by uv. Raises TemplateError if there is neither."""
+    named = os.environ.get("TEMPLATE_CRUFT")
+    if named:
+        return [named]
+    uv = shutil.which("uv") or shutil.which(
+        "uv", path=os.pathsep.join(str(ROOT / ".tools" / name) for name in ("bin", "Scripts"))
+    )
+    if uv is None:
+        raise TemplateError("uv is needed, to run cruft: https://docs.astral.sh/uv/, or: python -m pip install uv")
+    return [uv, *CRUFT, "--python", sys.executable, "cruft"]
+
+
+def render_both(
+    clone: Path, scratch: Path, state: dict[str, Any], skip: list[str], old: Version, new: Version
+) -> tuple[Render, Render]:
+    """Render two pairs of (commit, answers), at the same time. Raises TemplateError for an answer that is refused."""
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(render, clone, scratch / "old", state, skip, *old)
+        second = threads.submit(render, clone, scratch / "new", state, skip, *new)
+        return first.result(), second.result()
+
+
+def render(
+    clone: Path, folder: Path, state: dict[str, Any], skip: list[str], commit: str, answers: dict[str, Any]
+) -> Render:
+    """Render into `folder`. What matches a pattern of `skip` is left out, as `cruft update` does."""
+    folder.mkdir(parents=True)
+    answers_file = folder / "answers.json"
+    answers_file.write_text(json.dumps(answers), encoding="utf-8")
+    options = ["--no-input", "--default-config", "--checkout", commit, "--extra-context-file", str(answers_file)]
+    if state.get("directory"):
+        options += ["--directory", state["directory"]]
+    call_cruft("create", *options, "--output-dir", str(folder), str(clone))
+    (project,) = (path for path in folder.iterdir() if path.is_dir())
+    made = json.loads((project / ".cruft.json").read_text(encoding="utf-8"))
+    made["template"] = made["context"]["cookiecutter"]["_template"] = state["template"]
+    made |= {"skip": state["skip"]} if "skip" in state else {}
+    (project / ".cruft.json").unlink()
+    for pattern in skip:
+        for path in list(project.glob(pattern)):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return Render(project, made)
+
+
+def call_cruft(*arguments: str, folder: Path | None = None) -> None:
+    """Run cruft. Raises TemplateError with what it, or the template, says of a wrong answer."""
+    done = subprocess.run(
+        [*cruft_command(), *arguments],
+        cwd=folder,
+        env={**clean_environment(), **ENVIRONMENT},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    if done.returncode != 0:
+        lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+        said = [line for line in lines if line.startswith("Error: ")]
+        raise TemplateError((said or lines or ["cruft failed without a word."])[-1].removeprefix("Error: "))
