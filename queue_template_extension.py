@@ -83,7 +83,7 @@ def _parse_queue(part: str, provider: str, dlq: bool) -> Queue:
     flag = ("dlq" if dlq else "nodlq") if match["flag"] is None else match["flag"].strip()
     if flag not in ("dlq", "nodlq"):
         raise _wrong(f"queue {name!r}: '!{flag}' must be '!dlq' or '!nodlq'")
-    types = _parse_types(name, tail) if colon else ()
+    types = _parse_types(name, tail if colon else "example")
     return Queue(name, chosen, flag == "dlq", _handler(name), types)
 
 

@@ -51,7 +51,10 @@ ONLY_WITH_COMMENT = re.compile(r"# only with ([a-z]+(?:, [a-z]+)*)")
 HANDLER_HEAD = '''"""Handlers of the queue {queue}: yours to fill in."""
 
 import logging
-{imports}
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
 from app.queue.handling import (
 {names}
 )
@@ -86,12 +89,6 @@ METHOD = '''
         logger.info("{type} %s: %s", current_delivery().message_id, message.model_dump())
 '''
 
-NO_TYPES = '''
-    async def example(self, message: dict[str, Any]) -> None:
-        """Handle `example`: rename it to your first message type."""
-        logger.info("example %s: %s", current_delivery().message_id, message)
-'''
-
 TEST = '''"""How to test the handlers of {queue}: no broker, no server, just the call."""
 
 from tests.tools.handlers import handler_of
@@ -110,25 +107,20 @@ def handler_module(queue: Queue) -> str:
     """The source of `app/queue/handlers/<queue>.py`."""
     types = queue["types"]
     decorated = any(kind["name"] != kind["method"] for kind in types)
-    imports = "from typing import Literal\n\nfrom pydantic import BaseModel, ConfigDict\n"
-    if not types:
-        imports = "from typing import Any\n"
     names = "    current_delivery,\n    message_type," if decorated else "    current_delivery,"
-    parts = [HANDLER_HEAD.format(queue=queue["name"], imports=imports, names=names)]
+    parts = [HANDLER_HEAD.format(queue=queue["name"], names=names)]
     end = "goes to the dead-letter queue" if queue["dlq"] else "is logged whole and dropped"
     parts += [MODEL.format(model=kind["model"], type=kind["name"], end=end) for kind in types]
     parts.append(CLASS.format(handler=queue["handler"], outcomes=OUTCOMES.format(end=end)))
     for kind in types:
         decorator = "" if kind["name"] == kind["method"] else '    @message_type("%s")\n' % kind["name"]
         parts.append(METHOD.format(decorator=decorator, method=kind["method"], model=kind["model"], type=kind["name"]))
-    if not types:
-        parts.append(NO_TYPES)
     return "".join(parts)
 
 
 def handler_test(queue: Queue) -> str:
     """The source of `tests/handlers/test_<queue>.py`."""
-    types = queue["types"] or [{"name": "example", "method": "example"}]
+    types = queue["types"]
     cases = [
         TEST_CASE.format(method=kind["method"], queue=queue["name"], payload='{"type": "%s"}' % kind["name"])
         for kind in types

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.conftest import TOOLS, Bake, Project
+from tests.conftest import Bake, Project
+from tests.releases import change, make_repository
+from tests.repository import commit, run
 
-GIT = {
-    "GIT_AUTHOR_NAME": "Somebody",
-    "GIT_AUTHOR_EMAIL": "somebody@example.org",
-    "GIT_COMMITTER_NAME": "Somebody",
-    "GIT_COMMITTER_EMAIL": "somebody@example.org",
-    "GIT_CONFIG_GLOBAL": os.devnull,
-}
 HANDLER = """
     async def send_audio(self, message: SendAudioMessage) -> None:
         \"\"\"Handle `send_audio`.\"\"\"
@@ -27,34 +19,10 @@ HANDLER = """
 """
 
 
-def run(folder: Path, *command: str) -> str:
-    environment = {**os.environ, **GIT, "PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    assert done.returncode == 0, f"{' '.join(command)} failed:\n{done.stdout}"
-    return done.stdout
-
-
-def commit(folder: Path, text: str) -> None:
-    run(folder, "git", "add", "--all")
-    run(folder, "git", "commit", "--quiet", "--message", text)
-
-
-def change(file: Path, old: str, new: str) -> None:
-    text = file.read_text(encoding="utf-8")
-    assert old in text, f"{file} has no {old!r}"
-    file.write_text(text.replace(old, new), encoding="utf-8")
-
-
 @pytest.fixture
 def repository(template: Path, tmp_path: Path) -> Path:
     """The template in a repository of its own."""
-    folder = tmp_path / "queue-template"
-    shutil.copytree(template, folder)
-    run(folder, "git", "init", "--quiet", "--initial-branch", "main")
-    commit(folder, "Release 1")
-    return folder
+    return make_repository(template, tmp_path / "queue-template")
 
 
 def test_an_edited_project_takes_in_a_release_and_a_queue_without_a_conflict(repository: Path, tmp_path: Path) -> None:
@@ -69,7 +37,7 @@ def test_an_edited_project_takes_in_a_release_and_a_queue_without_a_conflict(rep
     handler.write_text(stub[: stub.index("\n    async def send_audio")] + HANDLER, encoding="utf-8")
     change(handler, '    model_config = ConfigDict(extra="allow")\n', "    user_id: int\n")
     change(handler, "import BaseModel, ConfigDict", "import BaseModel")
-    change(handler, "\nfrom app.queue.handling import current_delivery\n", "")
+    change(handler, "\nfrom app.queue.handling import (\n    current_delivery,\n)\n", "")
     change(handler, "import logging\n", "")
     change(handler, "\nlogger = logging.getLogger(__name__)\n\n", "\n")
     change(project.path / "queues.yaml", "    enable_dlq: true\n", "    enable_dlq: true\n    prefetch: 50\n")
@@ -140,4 +108,4 @@ def no_conflict(project: Project) -> bool:
     """cruft exits with 0 when it leaves conflicts, so its word is not enough."""
     assert not [name for name in project.files() if name.endswith((".rej", ".orig"))]
     assert "\nU" not in "\n" + run(project.path, "git", "status", "--porcelain")
-    return not any("<<<<<<<" in project.read(name) for name in project.files() if not name.startswith(".git/"))
+    return not any("\n<<<<<<< " in project.read(name) for name in project.files() if not name.startswith(".git/"))

@@ -60,8 +60,7 @@ def test_a_handler_module_has_a_model_and_a_method_for_every_type(hook: Any) -> 
 
 def test_a_queue_without_types_has_an_example(hook: Any) -> None:
     source = hook.handler_module(hook.PLAN["queues"][2])
-    assert "async def example(self, message: dict[str, Any]) -> None:" in source
-    assert "BaseModel" not in source
+    assert "async def example(self, message: ExampleMessage) -> None:" in source
 
 
 def test_there_is_a_test_for_every_type(hook: Any) -> None:

@@ -132,7 +132,7 @@ def test_what_is_written_by_the_grammar_is_read_back(
         texts.append(spaced(*parts) + (":" + ",".join(spaced(kind) for kind in kinds) if kinds else ""))
     read = parse_queues(";".join(texts), provider=provider, dlq=dlq)
     assert [(q.name, q.provider, q.dlq, [kind.name for kind in q.types]) for q in read] == [
-        (name, own_provider or provider, dlq if own_dlq is None else own_dlq, kinds)
+        (name, own_provider or provider, dlq if own_dlq is None else own_dlq, kinds or ["example"])
         for name, own_provider, own_dlq, kinds in written
     ]
 

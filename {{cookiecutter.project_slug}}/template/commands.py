@@ -132,8 +132,9 @@ def edited_files(project: Project, commits: Commits) -> list[str]:
 
 def _say_where_it_is_named(project: Project, commits: Commits, queue: str) -> None:
     folders = [f"{project.prefix}{name}" for name in ("app", "tests")]
-    found = run_git(project.top, "grep", "-lwF", queue, "--", *folders).stdout.splitlines()
-    others = [name for name in found if name not in commits.dropped_files(project.prefix)]
+    found = set(run_git(project.top, "grep", "-lwF", queue, "--", *folders).stdout.splitlines())
+    written = set(git(project.top, "diff", "--name-only", commits.old, "HEAD").splitlines())
+    others = sorted(found & written - set(commits.dropped_files(project.prefix)))
     if others:
         print(f"{queue} is also named in: {', '.join(others)}")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from template.entries import with_entry_of
 from template.git import SOMEBODY, TemplateError, git, run_git
+from template.imports import with_missing_imports
 from template.mend import is_shared, mended
 from template.project import Project
 from template.render import Render
@@ -99,6 +100,7 @@ def merge(project: Project, folder: Path, commits: Commits, state: dict[str, obj
     outcome = Outcome()
     for name, found in stages.items():
         _settle(project, folder, commits, name, found, outcome)
+    _complete_imports(project, folder, commits)
     file = folder / project.prefix / ".cruft.json"
     file.write_bytes((json.dumps(state, ensure_ascii=False, indent=2) + "\n").encode())
     git(folder, "add", "--force", "--", f"{project.prefix}.cruft.json")
@@ -116,6 +118,21 @@ def _give_up_entry(project: Project, folder: Path, commits: Commits) -> None:
         text = file.read_text(encoding="utf-8")
         file.write_bytes(with_entry_of(base.stdout, text, commits.dropped).encode())
         git(folder, "add", "--", name)
+
+
+def _complete_imports(project: Project, folder: Path, commits: Commits) -> None:
+    """A stub that was added to a handler module needs imports that the user may have deleted with the first one."""
+    handlers = f"{project.prefix}app/queue/handlers/"
+    changed = git(folder, "diff", "--name-only", "--diff-filter=M", commits.old, commits.new, "--", handlers)
+    unmerged = _unmerged(folder)
+    for name in changed.splitlines():
+        file = folder / name
+        if file.is_file() and name not in unmerged:
+            text = file.read_text(encoding="utf-8")
+            complete = with_missing_imports(text, git(folder, "show", f"{commits.new}:{name}"))
+            if complete != text:
+                file.write_bytes(complete.encode())
+                git(folder, "add", "--", name)
 
 
 def _unmerged(folder: Path) -> dict[str, set[int]]:

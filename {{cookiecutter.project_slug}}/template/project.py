@@ -100,7 +100,7 @@ def with_queue(queues: str, queue: str) -> str:
 def with_type(queues: str, queue: str, kind: str) -> str:
     """The answer to `queues` with one more message type. Raises TemplateError for a queue that isn't in it."""
     parts, at = find_queue(queues, queue)
-    parts[at] += f", {kind}" if ":" in parts[at] else f": {kind}"
+    parts[at] += f", {kind}" if ":" in parts[at] else f": example, {kind}"  # the stub's own, which may be filled in
     return "; ".join(parts)
 
 

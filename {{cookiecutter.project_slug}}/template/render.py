@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -66,14 +67,20 @@ def render(
         options += ["--directory", state["directory"]]
     call_cruft("create", *options, "--output-dir", str(folder), str(clone))
     (project,) = (path for path in folder.iterdir() if path.is_dir())
-    made = json.loads((project / ".cruft.json").read_text(encoding="utf-8"))
-    made["template"] = made["context"]["cookiecutter"]["_template"] = state["template"]
-    made |= {"skip": state["skip"]} if "skip" in state else {}
-    (project / ".cruft.json").unlink()
+    project, made = with_state(project, state)
     for pattern in skip:
         for path in list(project.glob(pattern)):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     return Render(project, made)
+
+
+def with_state(project: Path, state: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
+    """The folder, less its `.cruft.json`; and what that says, with the template's own URL, not its clone's."""
+    file = project / ".cruft.json"
+    made: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    file.unlink()
+    made["template"] = made["context"]["cookiecutter"]["_template"] = state["template"]
+    return project, made | ({"skip": state["skip"]} if "skip" in state else {})
 
 
 def call_cruft(*arguments: str, folder: Path | None = None) -> None:
@@ -92,4 +99,5 @@ def call_cruft(*arguments: str, folder: Path | None = None) -> None:
     if done.returncode != 0:
         lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
         said = [line for line in lines if line.startswith("Error: ")]
-        raise TemplateError((said or lines or ["cruft failed without a word."])[-1].removeprefix("Error: "))
+        last = (said or lines or ["cruft failed without a word."])[-1]
+        raise TemplateError(re.sub(r"^\w*Error: ", "", last))

@@ -1,0 +1,226 @@
+"""Every combination of answers through every kind of change, untouched and touched: `python -m tests.matrix` prints it.
+
+The releases are commits of a real repository, cruft renders them, and the generated project's own code merges. cruft is
+called in this process, and a render is used again: that is all that differs from a user's command.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scripts.export import export
+from tests.combinations import COMBINATIONS
+from tests.releases import RELEASES, make_repository
+from tests.repository import commit, environment, run
+from tests.touched import touch
+
+EQUAL, KEPT = "=", "kept"
+FLAWS = ("not the fresh bake", "conflict", "lost lines", "refused")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What became of one project in one change. `flaw` says what is wrong, and is empty if nothing is."""
+
+    combination: str
+    kind: str
+    touched: bool
+    result: str
+    flaw: str = ""
+
+
+class Renders:
+    """Renders of the template by cruft, each made once."""
+
+    def __init__(self, repository: Path, folder: Path) -> None:
+        self.repository = repository
+        self.folder = folder
+        self.made: dict[str, Any] = {}
+
+    def render(self, commit: str, answers: dict[str, Any]) -> Any:
+        """As `template.render.render` does it."""
+        from cruft import create  # noqa: PLC0415 - cruft and the project's code are needed in worker processes alone
+        from template import render  # noqa: PLC0415
+
+        key = f"{commit} {sorted(answers.items())}"
+        if key not in self.made:
+            output = self.folder / str(len(self.made))
+            output.mkdir(parents=True)
+            with _template_of_its_own():
+                project = create(
+                    str(self.repository), output, default_config=True, extra_context=answers, checkout=commit
+                )
+            self.made[key] = render.Render(*render.with_state(project, {"template": str(self.repository)}))
+        return self.made[key]
+
+
+@contextlib.contextmanager
+def _template_of_its_own() -> Iterator[None]:
+    """Without the extension of this very repository, which would be imported in the place of the rendered commit's."""
+    path, here = sys.path[:], Path(__file__).parents[1]
+    sys.path[:] = [entry for entry in path if Path(entry).resolve() != here]
+    sys.modules.pop("queue_template_extension", None)
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+
+
+def rows(repository: Path, answers: dict[str, str]) -> list[Cell]:
+    """One combination through all kinds of change."""
+    os.environ.update(environment())
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        renders = Renders(repository, folder / "renders")
+        _use(renders)
+        cells = []
+        for touched in (False, True):
+            cells += Walk(renders, folder / str(touched), answers, touched=touched).cells()
+        return cells
+
+
+def _use(renders: Renders) -> None:
+    from template import change  # noqa: PLC0415
+
+    def render_both(_clone: Path, _scratch: Path, _state: object, _skip: object, old: Any, new: Any) -> Any:
+        return renders.render(*old), renders.render(*new)
+
+    vars(change)["render_both"] = render_both
+
+
+class Walk:
+    """One project on its way from release to release, and from answer to answer."""
+
+    def __init__(self, renders: Renders, path: Path, answers: dict[str, str], *, touched: bool) -> None:
+        from template.project import find_project  # noqa: PLC0415
+
+        self.renders = renders
+        self.answers = answers
+        self.name = " ".join(answers.values())
+        self.touched = touched
+        first = run(renders.repository, "git", "rev-parse", "v0.1.0").strip()
+        made = renders.render(first, answers)
+        run(renders.repository, "cp", "-R", str(made.path), str(path))
+        _write_state(path, made.state)
+        run(path, "git", "init", "--quiet", "--initial-branch", "main")
+        commit(path, "From the template")
+        self.lines = touch(path) if touched else {}
+        commit(path, "Work")
+        self.start = run(path, "git", "rev-parse", "HEAD").strip()
+        self.project = find_project(path)
+
+    def cells(self) -> list[Cell]:
+        """Every kind of change, one after the other; and at the end all releases at once."""
+        from template import commands  # noqa: PLC0415
+        from template.change import Options  # noqa: PLC0415
+
+        yes, project = Options(yes=True), self.project
+        last = self.answers["queues"].rpartition(";")[2].strip().partition(":")[0].partition("@")[0].partition("!")[0]
+        found = [
+            self.cell(release.title, lambda to=f"v{release.version}": commands.update(project, yes, to, {}))
+            for release in RELEASES
+        ]
+        more = "new_one@memory: one, two.three"
+        found += [
+            self.cell("add a queue", lambda: commands.add_queue(project, yes, more)),
+            self.cell("add a type", lambda: commands.add_type(project, yes, last, "added.type")),
+            self.cell("an answer", lambda: commands.change_answers(project, yes, {"max_attempts": "7"})),
+            self.cell("remove a queue", lambda: commands.remove_queue(project, yes, "new_one", delete_edited=False)),
+        ]
+        run(project.path, "git", "reset", "--hard", "--quiet", self.start)
+        found.append(self.cell("all at once", lambda: commands.update(project, yes, None, {})))
+        return found
+
+    def cell(self, kind: str, do: Any) -> Cell:
+        """Make a change, look at what came out, commit it."""
+        said = io.StringIO()
+        try:
+            with contextlib.redirect_stdout(said):
+                code = do()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs in the table
+            return self._cell(kind, f"refused: {error}")
+        if code != 0:
+            run(self.project.path, "git", "reset", "--hard", "--quiet", "HEAD")
+            return self._cell(kind, "conflict: " + said.getvalue())
+        commit(self.project.path, kind)
+        if self.touched:
+            lost = self.lost_lines()
+            return self._cell(kind, f"lost lines: {lost}" if lost else "")
+        return self._cell(kind, self.difference())
+
+    def _cell(self, kind: str, flaw: str) -> Cell:
+        good = KEPT if self.touched else EQUAL
+        return Cell(self.name, kind, self.touched, flaw.partition(":")[0] if flaw else good, flaw)
+
+    def difference(self) -> str:
+        """What differs from a fresh bake, in the bytes or the list of files."""
+        state = self.project.state()
+        answers = {name: value for name, value in state["context"]["cookiecutter"].items() if name[0] != "_"}
+        fresh = self.renders.render(state["commit"], answers).path
+        listed = run(self.project.path, "git", "ls-files").splitlines()
+        ours = {name: (self.project.path / name).read_bytes() for name in listed if name != ".cruft.json"}
+        bake = {file.relative_to(fresh).as_posix(): file.read_bytes() for file in fresh.rglob("*") if file.is_file()}
+        names = sorted(name for name in ours.keys() | bake.keys() if ours.get(name) != bake.get(name))
+        return f"not the fresh bake: {names}" if names else ""
+
+    def lost_lines(self) -> list[str]:
+        """The user's lines that are no longer there."""
+        lost = []
+        for name, lines in self.lines.items():
+            file = self.project.path / name
+            there = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+            lost += [f"{name}: {line}" for line in lines if line not in there]
+        return lost
+
+
+def _write_state(path: Path, state: dict[str, Any]) -> None:
+    from cruft._commands.utils.cruft import json_dumps  # noqa: PLC0415
+
+    (path / ".cruft.json").write_text(json_dumps(state), encoding="utf-8")
+
+
+def matrix(template: Path, folder: Path) -> list[Cell]:
+    """All of it, on two processors."""
+    repository = make_repository(template, folder / "queue-template", RELEASES)
+    with ProcessPoolExecutor(2, initializer=_quiet) as processes:
+        return [cell for cells in processes.map(rows, [repository] * len(COMBINATIONS), COMBINATIONS) for cell in cells]
+
+
+def _quiet() -> None:
+    """The hook's farewell is printed at every render."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def table(cells: list[Cell]) -> str:
+    """One line a combination; in each column the untouched and the touched project."""
+    kinds = list(dict.fromkeys(cell.kind for cell in cells))
+    lines = ["| combination | " + " | ".join(kinds) + " |", "| --- " * (len(kinds) + 1) + "|"]
+    for name in dict.fromkeys(cell.combination for cell in cells):
+        row = {(cell.kind, cell.touched): cell.result for cell in cells if cell.combination == name}
+        lines.append(f"| {name} | " + " | ".join(f"{row[kind, False]} / {row[kind, True]}" for kind in kinds) + " |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Print the table, and what is wrong."""
+    with tempfile.TemporaryDirectory() as name:
+        cells = matrix(export(Path(name) / "template"), Path(name))
+    print(table(cells))
+    print(f"\n{EQUAL}: untouched, and byte for byte a fresh bake. {KEPT}: touched, every line of the user's is there.")
+    for cell in cells:
+        if cell.flaw:
+            print(f"\n{cell.combination}, {cell.kind}, {'touched' if cell.touched else 'untouched'}: {cell.flaw}")
+    return any(cell.flaw for cell in cells)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
