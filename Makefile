@@ -8,12 +8,12 @@ QUEUES := a@rabbitmq; b@redis; c@nats
 BIN := $(CURDIR)/.venv/bin
 QUEUE_TYPE ?= quorum
 # BROKER_URL names the broker that is measured; without it, one is found or started, as for the tests.
-measure = cd '$(SERVICE)' && REQUIRE_RABBITMQ=1 $(if $(BROKER_URL),RABBITMQ_URL='$(BROKER_URL)') $(PYTHON) -m tests.tools.with_broker \
+measure = cd '$(SERVICE)' && REQUIRE_BROKERS=1 $(if $(BROKER_URL),RABBITMQ_URL='$(BROKER_URL)') $(PYTHON) -m tests.tools.with_broker \
 	sh -c 'cd "$(CURDIR)" && build/bench/venv/bin/python -m benchmarks $(1) --queue-type $(QUEUE_TYPE) $(BENCH)'
 # Nothing may be written into the template's own tree: cookiecutter would copy it into the next project.
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help demo test test-faults bench bench-quick bench-growth lint setup clean
+.PHONY: help demo test matrix test-faults bench bench-quick bench-growth lint setup clean
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -22,6 +22,9 @@ demo: .tools/.ready ## bake the default answers, and see a message through
 
 test: setup lint ## run everything, against real brokers that are found, started or installed
 	cd '$(SERVICE)' && REQUIRE_BROKERS=1 INSTALL_BROKERS=1 $(BIN)/python -m tests.tools.with_broker sh '$(CURDIR)/scripts/test.sh'
+
+matrix: setup ## print what becomes of every combination of answers in every kind of change (minutes)
+	PYTHONPATH='.:$(SERVICE)' $(BIN)/python -m tests.matrix
 
 test-faults: .tools/.ready ## bake the default answers, and run the fault suite of that project (ten minutes)
 	$(PYTHON) -m scripts.export build/template

@@ -24,7 +24,6 @@ from tests.repository import commit, environment, run
 from tests.touched import touch
 
 EQUAL, KEPT = "=", "kept"
-FLAWS = ("not the fresh bake", "conflict", "lost lines", "refused")
 
 
 @dataclass(frozen=True)
@@ -188,11 +187,11 @@ def _write_state(path: Path, state: dict[str, Any]) -> None:
     (path / ".cruft.json").write_text(json_dumps(state), encoding="utf-8")
 
 
-def matrix(template: Path, folder: Path) -> list[Cell]:
+def matrix(template: Path, folder: Path, combinations: list[dict[str, str]]) -> list[Cell]:
     """All of it, on two processors."""
     repository = make_repository(template, folder / "queue-template", RELEASES)
     with ProcessPoolExecutor(2, initializer=_quiet) as processes:
-        return [cell for cells in processes.map(rows, [repository] * len(COMBINATIONS), COMBINATIONS) for cell in cells]
+        return [cell for cells in processes.map(rows, [repository] * len(combinations), combinations) for cell in cells]
 
 
 def _quiet() -> None:
@@ -213,7 +212,7 @@ def table(cells: list[Cell]) -> str:
 def main() -> int:
     """Print the table, and what is wrong."""
     with tempfile.TemporaryDirectory() as name:
-        cells = matrix(export(Path(name) / "template"), Path(name))
+        cells = matrix(export(Path(name) / "template"), Path(name), COMBINATIONS)
     print(table(cells))
     print(f"\n{EQUAL}: untouched, and byte for byte a fresh bake. {KEPT}: touched, every line of the user's is there.")
     for cell in cells:

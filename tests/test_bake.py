@@ -93,5 +93,7 @@ def check(project: Project) -> None:
     project.run("hadolint", "Dockerfile")
     project.run("zizmor", "--offline", "--quiet", ".")
     project.run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml")
-    project.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", ".github/workflows/ci.yml")
+    for workflow in ("ci", "template"):
+        path = f".github/workflows/{workflow}.yml"
+        project.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", path)
     project.run("check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml")

@@ -6,10 +6,12 @@ import json
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
+from template.releases import parse
 
 from tests.conftest import Bake, Project
 from tests.releases import RELEASES, Release, change, make_repository, publish
@@ -291,7 +293,7 @@ def test_a_project_of_plain_cookiecutter_is_linked_with_its_own_answers(
 ) -> None:
     shutil.copytree(bake(**ANSWERS, description="A {{ strange }} one").path, tmp_path / "plain")
     project = committed(tmp_path / "plain")
-    assert "python -m template link URL" in script(project, "update", "--yes", code=1)
+    assert "-m template link URL" in script(project, "update", "--yes", code=1)
     publish(repository, STUB)
     script(project, "link", str(repository))
     assert status(project) == ["A  .cruft.json"]
@@ -367,3 +369,25 @@ def test_what_cruft_is_told_to_skip_is_left_alone(project: Project, repository: 
     script(project, "update", "--yes")
     assert "MAX_CRASHES = 5" in project.read("app/queue/policy.py")
     assert (project.path / "app/queue/new_part.py").exists()
+
+
+def test_the_scheduled_job_fails_when_a_release_is_out_and_its_summary_says_what_has_changed(
+    project: Project, repository: Path, tmp_path: Path
+) -> None:
+    workflow = yaml.safe_load(project.read(".github/workflows/template.yml"))
+    job = workflow["jobs"]["status"]
+    assert job["permissions"] == {"contents": "read"}
+    summary = tmp_path / "summary"
+    command = f"export GITHUB_STEP_SUMMARY='{summary}'; {job['steps'][-1]['run']}"
+    run(project.path, "bash", "-eo", "pipefail", "-c", command)
+    publish(repository, CORE)
+    run(project.path, "bash", "-eo", "pipefail", "-c", command, code=3)
+    assert "v0.2.0 is out" in summary.read_text(encoding="utf-8")
+    assert "- core code" in summary.read_text(encoding="utf-8")
+
+
+def test_the_version_is_the_same_wherever_it_is_named(template: Path) -> None:
+    version = json.loads((template / "cookiecutter.json").read_text(encoding="utf-8"))["__version"]
+    assert tomllib.loads((template / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"] == version
+    released = parse((template / "CHANGELOG.md").read_text(encoding="utf-8"))
+    assert not released or released[0].version == version

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from template import commands
 from template.change import Options
-from template.git import TemplateError
+from template.git import COMMAND, TemplateError
 from template.project import find_project
 
 EPILOG = """A change is shown first, and made after a yes. It is staged, not committed; `undo` takes it back.
@@ -18,7 +18,7 @@ exit codes: 0 done, 1 refused or declined, 2 wrong usage, 3 conflicts are left, 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     whole = argparse.ArgumentParser(
-        prog="python -m template",
+        prog=COMMAND,
         description="Keep this project up with the template it was made from.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

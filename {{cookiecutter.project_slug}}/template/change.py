@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from template.git import TemplateError, git, run_git
+from template.git import COMMAND, TemplateError, git, run_git
 from template.mend import OURS
 from template.merge import Commits, Outcome, commit_renders, merge, worktree
 from template.project import Project, answers_of, check_clean
@@ -157,7 +157,7 @@ def finish(project: Project, what: str, outcome: Outcome) -> int:
     if not outcome.conflicts:
         print(
             f"\nDone and staged. Look at it (git diff --staged), run the tests, then: git commit -m '{what}'\n"
-            "Or take it back: python -m template undo"
+            f"Or take it back: {COMMAND} undo"
         )
         return 0
     print("\nConflicts, where you and the template changed the same lines:")
@@ -170,6 +170,6 @@ def finish(project: Project, what: str, outcome: Outcome) -> int:
         "In each: first comes yours, from ||||||| on what the template had, from ======= on what it has now. Make\n"
         "of it what is right, delete the marks, and: git add FILE. The answers in .cruft.json are the\n"
         f"new ones, and staged. At the end: git commit -m '{what}'\n"
-        "Or take all of it back: python -m template undo"
+        f"Or take all of it back: {COMMAND} undo"
     )
     return CONFLICTS

@@ -7,7 +7,7 @@ from typing import Any
 
 from template.change import CONFLICTS, Change, Options, agreed, apply, opened
 from template.entries import entry
-from template.git import TemplateError, git, run_git
+from template.git import COMMAND, TemplateError, git, run_git
 from template.merge import Commits
 from template.project import (
     Project,
@@ -37,7 +37,7 @@ def status(project: Project, *, exit_code: bool) -> int:
         print(
             f"Behind: at {releases.name(old)}, and {releases.name(new)} is out ({without_secrets(state['template'])})"
         )
-        print("Take it in: python -m template update\n")
+        print(f"Take it in: {COMMAND} update\n")
         print("\n\n".join(notes.text for notes in releases.notes(old, new)) or "Its CHANGELOG says nothing new.")
         return BEHIND if exit_code else 0
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+COMMAND = f"{Path(sys.executable).stem} -m template"  # python3.11: python3
 ALWAYS = (
     "core.quotePath=false",
+    "color.ui=false",
     "core.autocrlf=false",
     "core.safecrlf=false",
     "merge.conflictStyle=diff3",  # with what the template had, which `mend` needs

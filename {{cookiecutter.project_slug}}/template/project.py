@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from template.git import TemplateError, git, run_git
+from template.git import COMMAND, TemplateError, git, run_git
 
 LINK = (
     "There is no .cruft.json: this project was not made by cruft. Link it to its template, once: "
-    "python -m template link URL-OF-THE-TEMPLATE"
+    f"{COMMAND} link URL-OF-THE-TEMPLATE"
 )
 
 
@@ -65,13 +65,14 @@ def find_project(path: Path) -> Project:
 def check_nothing_is_left(project: Project) -> None:
     """Raise TemplateError if an earlier update left conflicts, by whatever command it was made."""
     unmerged = {line.partition("\t")[2] for line in git(project.top, "ls-files", "--unmerged").splitlines()}
-    marked = set(run_git(project.top, "grep", "-lE", "^(<<<<<<<|>>>>>>>) ").stdout.splitlines())
+    both = ("grep", "-l", "--full-name", "--all-match", "-e", f"^{'<' * 7} ", "-e", f"^{'>' * 7} ")
+    marked = set(run_git(project.path, *both).stdout.splitlines())
     listed = git(project.top, "ls-files", "--cached", "--others", "--exclude-standard")
     rejected = {name for name in listed.splitlines() if name.endswith(".rej")}
     if unmerged | marked | rejected:
         raise TemplateError(
             f"Conflicts of an earlier merge are left in: {', '.join(sorted(unmerged | marked | rejected))}. Resolve "
-            "them and commit (apply by hand what is in a .rej file, then delete it), or: python -m template undo"
+            f"them and commit (apply by hand what is in a .rej file, then delete it), or: {COMMAND} undo"
         )
 
 

@@ -54,6 +54,7 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         "queues: [{name: orders, type: memory}, {name: invoices, type: memory, enable_consumer: false}]"
     )
     monkeypatch.setenv("QUEUES_FILE", str(tmp_path / "queues.yaml"))
+    monkeypatch.delitem(sys.modules, "app.queue.handlers.orders", raising=False)  # a project may have such a queue
     importlib.invalidate_caches()
     yield importlib.import_module("app.queue.handlers.orders").LOG
     del sys.modules["app.queue.handlers.orders"]

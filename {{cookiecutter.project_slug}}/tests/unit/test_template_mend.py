@@ -1,0 +1,63 @@
+"""Which conflicts are none: one side only added or removed lines beside what the other side changed."""
+
+from __future__ import annotations
+
+import pytest
+
+from template.mend import combined, is_shared, mended
+
+A, B, X, Y = "a\n", "b\n", "x\n", "y\n"
+
+
+def conflict(ours: list[str], base: list[str], theirs: list[str]) -> str:
+    marks = ["<" * 7 + " HEAD\n", "|" * 7 + " parent\n", "=" * 7 + "\n", ">" * 7 + " new\n"]
+    return "".join([marks[0], *ours, marks[1], *base, marks[2], *theirs, marks[3]])
+
+
+@pytest.mark.parametrize(
+    ("ours", "base", "theirs", "both"),
+    [
+        ([X], [], [Y], [X, Y]),
+        ([X], [A], [A, Y], [X, Y]),
+        ([X], [A], [Y, A], [Y, X]),
+        ([A, X], [A], [Y], [Y, X]),
+        ([X, A], [A], [Y], [X, Y]),
+        ([X, B], [A, B], [A], [X]),
+        ([A, X], [A, B], [B], [X]),
+        ([A], [A, B], [Y, B], [Y]),
+        ([], [A], [A, Y], [Y]),
+    ],
+)
+def test_a_change_at_one_end_goes_with_any_other(
+    ours: list[str], base: list[str], theirs: list[str], both: list[str]
+) -> None:
+    assert combined(ours, base, theirs) == both
+
+
+@pytest.mark.parametrize(
+    ("ours", "base", "theirs"),
+    [([X], [A], [Y]), ([X, B], [A, B], [Y, B, A]), ([X], [A, B], [A]), ([X, X], [A, B], [Y, Y])],
+)
+def test_changes_of_the_same_lines_are_a_conflict(ours: list[str], base: list[str], theirs: list[str]) -> None:
+    assert combined(ours, base, theirs) is None
+
+
+def test_only_the_hunks_that_can_be_are_resolved() -> None:
+    unresolved = conflict([X], [A], [Y])
+    text = "head\n" + conflict([X], [], [Y]) + "between\n" + unresolved + "tail\n"
+    assert mended("queues.yaml", text) == ("head\nx\ny\nbetween\n" + unresolved + "tail\n", 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "ours", "theirs"),
+    [("app/main.py", "a = (\n", "b = 1\n"), ("pyproject.toml", "[a]\n", "[a]\n")],
+)
+def test_a_result_that_can_not_be_read_is_not_taken(name: str, ours: str, theirs: str) -> None:
+    text = conflict([ours], [], [theirs])
+    assert mended(name, text) == (text, 1)
+
+
+def test_only_files_that_both_sides_write_are_mended() -> None:
+    shared = ("queues.yaml", "app/main.py", "app/queue/handlers/orders.py", "tests/handlers/test_orders.py")
+    assert all(is_shared(name) for name in shared)
+    assert not any(is_shared(name) for name in ("app/queue/policy.py", "app/queue/providers/memory/broker.py"))
