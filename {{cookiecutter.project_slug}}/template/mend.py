@@ -22,6 +22,7 @@ SHARED = (
     "README*.md",
 )
 OURS, BASE, THEIRS, END = (re.compile(mark + r"(?: .*)?\n?") for mark in ("<{7}", r"\|{7}", "={7}", ">{7}"))
+IMPORT = re.compile(r"(?:from [\w.]+ )?import .*\n| {4}\w+,\n")
 Lines = list[str]
 
 
@@ -44,6 +45,8 @@ def mended(name: str, text: str) -> tuple[str, int]:
             continue
         ours, base, theirs, raw = _hunk(line, lines)
         both = combined(ours, base, theirs)
+        if both is None and name.endswith(".py") and only_imports(base, theirs):
+            both = ours  # what is missing then comes back: imports.py
         result += raw if both is None else both
         left += both is None
     new = "".join(result)
@@ -85,6 +88,12 @@ def with_change(base: Lines, changed: Lines, other: Lines) -> Lines | None:
     if ends(base, changed) and starts(other, base[: len(base) - len(changed)]):
         return other[len(base) - len(changed) :]
     return None
+
+
+def only_imports(base: Lines, theirs: Lines) -> bool:
+    """Whether the template changed nothing but imports."""
+    changed = [line for line in theirs if line not in base] + [line for line in base if line not in theirs]
+    return all(IMPORT.fullmatch(line) for line in changed)
 
 
 def starts(lines: Lines, head: Lines) -> bool:

@@ -48,6 +48,14 @@ def test_only_the_hunks_that_can_be_are_resolved() -> None:
     assert mended("queues.yaml", text) == ("head\nx\ny\nbetween\n" + unresolved + "tail\n", 1)
 
 
+def test_imports_that_the_template_changed_among_deleted_ones_are_left_to_be_completed() -> None:
+    base = ["from a import (\n", "    b,\n", ")\n", "\n", X]
+    theirs = ["from a import (\n", "    b,\n", "    c,\n", ")\n", "\n", X]
+    assert mended("app/queue/handlers/orders.py", conflict([], base, theirs)) == ("", 0)
+    assert mended("app/queue/handlers/orders.py", conflict([], base, [*theirs[:-1], Y]))[1] == 1
+    assert mended("queues.yaml", conflict([], base, theirs))[1] == 1
+
+
 @pytest.mark.parametrize(
     ("name", "ours", "theirs"),
     [("app/main.py", "a = (\n", "b = 1\n"), ("pyproject.toml", "[a]\n", "[a]\n")],
