@@ -8,9 +8,14 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from template import change as changing
+from template import commands
+from template.change import Options
+from template.project import find_project
 from template.releases import parse
 
 from tests.conftest import Bake, Project
@@ -23,16 +28,29 @@ HANDLER = "app/queue/handlers/orders.py"
 CORE, STUB = RELEASES[:2]
 
 
-@pytest.fixture
-def repository(template: Path, tmp_path: Path) -> Path:
-    return make_repository(template, tmp_path / "queue-template")
+@pytest.fixture(scope="session")
+def made(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the template, released as v0.1.0, and a project of it, committed."""
+    folder = tmp_path_factory.mktemp("made")
+    repository = make_repository(template, folder / "queue-template")
+    run(folder, "cruft", "create", "--no-input", "--extra-context", json.dumps(ANSWERS), str(repository))
+    committed(folder / "queue-service")
+    return folder
 
 
 @pytest.fixture
-def project(repository: Path, tmp_path: Path) -> Project:
-    """A project of v0.1.0, committed."""
-    run(tmp_path, "cruft", "create", "--no-input", "--extra-context", json.dumps(ANSWERS), str(repository))
-    return committed(tmp_path / "queue-service")
+def repository(made: Path, tmp_path: Path) -> Path:
+    """The template of this test's own."""
+    return shutil.copytree(made / "queue-template", tmp_path / "queue-template")
+
+
+@pytest.fixture
+def project(made: Path, repository: Path, tmp_path: Path) -> Project:
+    """A project of this test's own."""
+    project = Project(shutil.copytree(made / "queue-service", tmp_path / "queue-service"))
+    change(project.path / ".cruft.json", str(made / "queue-template"), str(repository))
+    run(project.path, "git", "commit", "--quiet", "--all", "--amend", "--no-edit")
+    return project
 
 
 def committed(path: Path) -> Project:
@@ -369,6 +387,50 @@ def test_what_cruft_is_told_to_skip_is_left_alone(project: Project, repository: 
     script(project, "update", "--yes")
     assert "MAX_CRASHES = 5" in project.read("app/queue/policy.py")
     assert (project.path / "app/queue/new_part.py").exists()
+
+
+def test_what_is_broken_off_in_the_middle_is_taken_back(
+    project: Project, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(repository, CORE)
+    merge = vars(changing)["merge"]
+
+    def broken_off(found: Any, folder: Path, *rest: Any) -> Any:
+        outcome = merge(found, folder, *rest)
+        if folder == found.top:
+            assert status(project)
+            raise KeyboardInterrupt
+        return outcome
+
+    monkeypatch.setattr(changing, "merge", broken_off)
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(KeyboardInterrupt):
+        commands.update(find_project(project.path), Options(yes=True), None, {})
+    assert status(project) == []
+    assert "MAX_CRASHES = 5" in project.read("app/queue/policy.py")
+
+
+def test_cruft_is_run_by_uv_with_what_it_needs_today(project: Project) -> None:
+    command = [sys.executable, "-m", "template", "add-queue", "--yes", "more"]
+    variables = {name: value for name, value in environment().items() if name != "TEMPLATE_CRUFT"}
+    done = subprocess.run(command, cwd=project.path, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "A  app/queue/handlers/more.py" in status(project)
+
+
+def test_without_uv_it_says_where_to_get_it(project: Project, tmp_path: Path) -> None:
+    git = shutil.which("git")
+    assert git is not None
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "git").symlink_to(git)
+    variables = {name: value for name, value in environment().items() if name != "TEMPLATE_CRUFT"}
+    variables["PATH"] = str(tmp_path / "bin")
+    command = [sys.executable, "-m", "template", "add-queue", "--yes", "more"]
+    done = subprocess.run(command, cwd=project.path, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: uv is needed, to run cruft: https://docs.astral.sh/uv/")
+    assert status(project) == []
 
 
 def test_the_scheduled_job_fails_when_a_release_is_out_and_its_summary_says_what_has_changed(
