@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from scripts.export import export
-from tests.combinations import COMBINATIONS
 from tests.releases import RELEASES, make_repository
 from tests.repository import commit, environment, run
+from tests.test_combinations import COMBINATIONS
 from tests.touched import touch
 
 EQUAL, KEPT = "=", "kept"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.combinations import COMBINATIONS
 from tests.matrix import EQUAL, KEPT, matrix, table
+from tests.test_combinations import COMBINATIONS
 
 SAMPLE = [
     next(found for found in COMBINATIONS if found["queues"] == queues)
