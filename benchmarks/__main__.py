@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Collection
@@ -52,6 +53,8 @@ def main() -> int:
     growing.set_defaults(command=_grow)
 
     arguments = parser.parse_args()
+    # So that a run that is ended leaves neither processes nor queues behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     command: Callable[[argparse.Namespace], int] = arguments.command
     return command(arguments)
 
