@@ -138,6 +138,7 @@ class Walk:
         ]
         found.append(self.tests())
         run(project.path, "git", "reset", "--hard", "--quiet", self.start)
+        found.append(self.by_cookiecutter())
         found.append(self.cell("all at once", lambda: commands.update(project, yes, None, {})))
         return found
 
@@ -150,6 +151,21 @@ class Walk:
             except AssertionError as error:
                 return self._cell("its tests", f"tests fail: {error}")
         return self._cell("its tests", "")
+
+    def by_cookiecutter(self) -> Cell:
+        """The latest release made by cookiecutter and by cruft."""
+        from cookiecutter.main import cookiecutter  # noqa: PLC0415
+
+        repository, folder = self.renders.repository, self.project.path.parent / f"cookiecutter {self.touched}"
+        folder.mkdir()
+        config = folder / "config.yaml"
+        config.write_text(f"cookiecutters_dir: {folder}\nreplay_dir: {folder}\n", encoding="utf-8")
+        options: dict[str, Any] = {"no_input": True, "config_file": str(config), "output_dir": str(folder)}
+        with _template_of_its_own():
+            made = Path(cookiecutter(str(repository), extra_context=self.answers, **options))
+        latest = run(repository, "git", "rev-parse", "HEAD").strip()
+        names = different(content(made), content(self.renders.render(latest, self.answers).path))
+        return self._cell("by cookiecutter", f"another tree than cruft's: {names}" if names else "")
 
     def cell(self, kind: str, do: Any) -> Cell:
         """Make a change, look at what came out, commit it."""
@@ -179,8 +195,7 @@ class Walk:
         fresh = self.renders.render(state["commit"], answers).path
         listed = run(self.project.path, "git", "ls-files").splitlines()
         ours = {name: (self.project.path / name).read_bytes() for name in listed if name != ".cruft.json"}
-        bake = {file.relative_to(fresh).as_posix(): file.read_bytes() for file in fresh.rglob("*") if file.is_file()}
-        names = sorted(name for name in ours.keys() | bake.keys() if ours.get(name) != bake.get(name))
+        names = different(ours, content(fresh))
         return f"not the fresh bake: {names}" if names else ""
 
     def lost_lines(self) -> list[str]:
@@ -192,6 +207,16 @@ class Walk:
             # An import that is completed begins as it did.
             lost += [f"{name}: {line}" for line in lines if not any(found.startswith(line) for found in there)]
         return lost
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file's bytes."""
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def different(one: dict[str, bytes], other: dict[str, bytes]) -> list[str]:
+    """The names of files that differ, or are missing on one side."""
+    return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
 
 
 def _write_state(path: Path, state: dict[str, Any]) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.conftest import Bake, Project
-from tests.releases import change, make_repository
+from tests.releases import RELEASES, change, make_repository, publish
 from tests.repository import commit, run
 
 HANDLER = """
@@ -91,6 +92,22 @@ def test_the_new_commit_is_rendered_with_the_new_extension(repository: Path, tmp
     commit(repository, "Release 2")
     run(project.path, "cruft", "update", "--skip-apply-ask")
     assert "class SendAudioPayload(" in project.read("app/queue/handlers/user_channel.py")
+
+
+def test_crufts_other_commands_agree_with_what_the_script_did(repository: Path, tmp_path: Path) -> None:
+    run(tmp_path, "cruft", "create", "--no-input", str(repository))
+    project = Project(tmp_path / "queue-service")
+    run(project.path, "git", "init", "--quiet")
+    commit(project.path, "From the template")
+    publish(repository, RELEASES[0])
+    run(project.path, "cruft", "check", code=1)
+    run(project.path, sys.executable, "-m", "template", "update", "--yes")
+    commit(project.path, "Updated")
+    run(project.path, sys.executable, "-m", "template", "add-queue", "--yes", "more")
+    run(project.path, "cruft", "check")
+    run(project.path, "cruft", "diff", "--exit-code")
+    change(project.path / "app/queue/policy.py", "MAX_CRASHES = 6", "MAX_CRASHES = 7")
+    run(project.path, "cruft", "diff", "--exit-code", code=1)
 
 
 @pytest.mark.parametrize("description", ["plain", "{{ 7 * 7 }} and {% raw %}"])
