@@ -265,6 +265,7 @@ def test_an_edited_handler_is_only_deleted_if_the_user_says_so_and_git_keeps_it(
     said = script(project, "remove-queue", "--yes", "orders", code=1)
     assert f"git show {head[:10]}:{HANDLER}" in said
     assert "orders is also named in: app/uses.py" in said
+    assert "with --yes, edited files are only deleted with --delete-edited" in said
     assert status(project) == []
     script(project, "remove-queue", "--yes", "--delete-edited", "orders")
     assert not (project.path / HANDLER).exists()

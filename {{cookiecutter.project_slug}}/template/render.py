@@ -16,7 +16,7 @@ from typing import Any
 from template.git import TemplateError, clean_environment
 
 CRUFT = ["tool", "run", "--quiet", "--from", "cruft>=2.16,<3", "--with", "cookiecutter>=2.7,<3", "--with", "typer<0.29"]
-"""Newer ones of typer break cruft 2.16, which asks for any."""
+"""cruft 2.16 asks for any typer, and newer ones break its prompts."""
 ENVIRONMENT = {"PYTHONUTF8": "1", "COLUMNS": "10000"}
 """cruft writes files in the platform's encoding, and breaks what it says into short lines."""
 ROOT = Path(__file__).resolve().parents[1]
