@@ -21,9 +21,8 @@ def rate(ledger: Ledger, seconds: float = 2.0) -> float:
 def test_a_memory_alarm_blocks_publishing_at_once_and_consuming_not_at_all(world: World, row: WriteRow) -> None:
     service, sender = world.service(retry={"initial_delay": 0.3}), world.sender()
     service.start()
-    sender.send(1500, sleep=0.05)
-    failing = sender.send(5, fail_first=True)
-    sender.send(1300, sleep=0.05)
+    sender.send(2800, sleep=0.05)
+    failing = sender.send(5, fail_first=True)  # their turn comes when the alarm is there
     before = rate(world.ledger)
     with world.node.memory_alarm():
         during = rate(world.ledger)

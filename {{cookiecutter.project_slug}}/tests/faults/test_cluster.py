@@ -164,7 +164,7 @@ class Load:
             ill = [answer.content["queues"][world.queue]["detail"] for answer in healths if answer.status == 503]
             said = f"{len(ill)} times 503: {'; '.join(sorted({str(detail) for detail in ill}))}"
             # One that is there again after a few hundredths of a second may be missed here, but not in the log.
-            logged = "connecting again" in service.log[logged_before:] and seconds < 1
+            logged = "connecting again" in service.log[logged_before:] and seconds < 0.2 and not outage
             row(fault, "/health/queue says so meanwhile, and why", said, all(ill) and (bool(ill) or logged))
         failures = [answer for answer in answers if answer.status != 202]
         slowest = max(answer.seconds for answer in answers)

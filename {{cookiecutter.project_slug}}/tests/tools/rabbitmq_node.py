@@ -72,7 +72,7 @@ class RabbitMQNode(BrokerNode):
         """Run rabbitmqctl on the node, and return what it prints."""
         tool = str(Path(self.server).with_name("rabbitmqctl"))
         command = [tool if Path(tool).exists() else "rabbitmqctl", "-n", self.name, *arguments]
-        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, timeout=120, check=True)
         return done.stdout
 
     @contextmanager
