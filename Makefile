@@ -26,7 +26,7 @@ test: setup lint ## run everything, against real brokers that are found, started
 matrix: setup ## print what becomes of every combination of answers in every kind of change (minutes)
 	PYTHONPATH='.:$(SERVICE)' $(BIN)/python -m tests.matrix
 
-test-faults: .tools/.ready ## bake the default answers, and run the fault suite of that project (ten minutes)
+test-faults: .tools/.ready ## bake the default answers, and run the fault suite of that project (five to ten minutes)
 	$(PYTHON) -m scripts.export build/template
 	rm -rf build/faults
 	.tools/bin/cookiecutter --no-input --output-dir build/faults build/template > /dev/null
