@@ -64,7 +64,8 @@ class QueueCircuitBreaker:
             self._record(error, probe=probe)
             raise
         else:
-            self._record(None, probe=probe)
+            if probe or self._breaker.fail_counter:  # pybreaker has nothing to learn from the others
+                self._record(None, probe=probe)
             return result
         finally:
             if probe:

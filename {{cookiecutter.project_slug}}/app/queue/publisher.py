@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import uuid
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
-import tenacity
 from pydantic import BaseModel
 
 from app.queue.circuit_breaker import QueueCircuitBreaker
 from app.queue.config import QueueConfig
-from app.queue.errors import BrokerError, BrokerUnavailableError, MessageTooLargeError, PublishError
+from app.queue.errors import (
+    BrokerError,
+    BrokerUnavailableError,
+    MessageTooLargeError,
+    PublisherBlockedError,
+    PublishError,
+)
 from app.queue.interfaces import Body, BreakerState, Message, QueuePublisher
 from app.queue.metrics import count_publishing
 from app.queue.middleware import PublishMiddleware, around_publishing
 from app.queue.processor import encode_json
+from app.queue.time_limit import TimeLimit
 
 
 class GuardedPublisher(QueuePublisher):
@@ -30,12 +37,8 @@ class GuardedPublisher(QueuePublisher):
         super().__init__(queue_name, config)
         self.breaker = QueueCircuitBreaker(config.circuit_breaker, f"publisher of {queue_name!r}")
         self._publish = around_publishing((count_publishing, *middleware), self._guarded)
-        self._retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type(BrokerUnavailableError),
-            stop=tenacity.stop_after_attempt(2),
-            wait=tenacity.wait_random(0.05, 0.2),
-            reraise=True,
-        )
+        self.limit = TimeLimit(config.publish_timeout)
+        """Around every `send()`. A provider may end them all, if it learns that the broker takes nothing for now."""
 
     @abstractmethod
     async def send(self, queue: str, message: Message) -> None:
@@ -73,16 +76,26 @@ class GuardedPublisher(QueuePublisher):
         return message.message_id
 
     async def _guarded(self, queue: str, message: Message) -> None:
-        await self._retrying(self.breaker.call, self._timed, queue, message)
+        try:
+            await self.breaker.call(self._timed, queue, message)
+        except BrokerUnavailableError:
+            await asyncio.sleep(random.uniform(0.05, 0.2))  # noqa: S311 - to be out of step, not secret
+            await self.breaker.call(self._timed, queue, message)
 
     async def _timed(self, queue: str, message: Message) -> None:
         may_have_landed = False
         try:
-            async with asyncio.timeout(self.config.publish_timeout):
+            with self.limit:
                 await self.open()
                 may_have_landed = True
                 await self.send(queue, message)
         except TimeoutError:
+            if may_have_landed and self.state == "blocked":
+                raise PublisherBlockedError(
+                    f"queue {queue!r}: the broker accepts no messages for now (memory or disk alarm); "
+                    "it had not confirmed",
+                    may_have_landed=True,
+                ) from None
             what = "did not confirm" if may_have_landed else "could not be reached"
             raise PublishError(
                 f"queue {queue!r}: the broker {what} within {self.config.publish_timeout:g} s",

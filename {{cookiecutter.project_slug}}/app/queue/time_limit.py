@@ -18,6 +18,16 @@ class TimeLimit:
         self._inside: dict[asyncio.Task[object], tuple[float, int]] = {}
         self._expired: dict[asyncio.Task[object], int] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def __bool__(self) -> bool:
+        """True while somebody is inside."""
+        return bool(self._inside)
+
+    def expire(self) -> None:
+        """Everybody's time is up."""
+        for task in list(self._inside):
+            self._expire(task)
 
     def __enter__(self) -> None:
         task = asyncio.current_task()
@@ -25,7 +35,8 @@ class TimeLimit:
         loop = task.get_loop()
         due = loop.time() + self._seconds
         self._inside[task] = due, task.cancelling()
-        if self._timer is None:
+        if self._timer is None or self._loop is not loop:
+            self._loop = loop
             self._timer = loop.call_at(due, self._on_time, loop)
 
     def __exit__(
@@ -43,10 +54,12 @@ class TimeLimit:
         self._timer = None
         now = loop.time()
         while self._inside:
-            task, (due, cancelled) = next(iter(self._inside.items()))
+            task, (due, _) = next(iter(self._inside.items()))
             if due > now:
                 self._timer = loop.call_at(due, self._on_time, loop)
                 return
-            del self._inside[task]
-            self._expired[task] = cancelled
-            task.cancel()
+            self._expire(task)
+
+    def _expire(self, task: asyncio.Task[object]) -> None:
+        _, self._expired[task] = self._inside.pop(task)
+        task.cancel()

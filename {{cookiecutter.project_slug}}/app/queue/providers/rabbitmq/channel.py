@@ -159,7 +159,7 @@ class PublishChannel(Channel):
 
     def __init__(self, config: RabbitMQQueueConfig) -> None:
         super().__init__(config, Purpose.PUBLISH)
-        self._in_flight: dict[str, asyncio.Future[None]] = {}
+        self._in_flight: dict[str, list[asyncio.Future[None]]] = {}
 
     async def put(self, queue: str, message: Message) -> None:
         """Return once the broker has confirmed that `message` is in `queue`, on disk.
@@ -173,9 +173,11 @@ class PublishChannel(Channel):
                 "the broker accepts no messages for now (memory or disk alarm); nothing was sent"
             )
         # aiormq finds a returned message by its id, so two with the same id must not be on their way together.
-        while (other := self._in_flight.get(message.message_id)) is not None:
-            await asyncio.wait([other])
-        done = self._in_flight[message.message_id] = asyncio.get_running_loop().create_future()
+        while message.message_id in self._in_flight:
+            waiters = self._in_flight[message.message_id]
+            waiters.append(asyncio.get_running_loop().create_future())
+            await waiters[-1]
+        self._in_flight[message.message_id] = []
         try:
             await self._put(channel, queue, message)
         except (TypeError, ValueError, OverflowError, struct.error):
@@ -184,8 +186,9 @@ class PublishChannel(Channel):
             # A foreign publisher sent something that the library can read but not write: go on without it.
             await self._put(channel, queue, _plain(message))
         finally:
-            del self._in_flight[message.message_id]
-            done.set_result(None)
+            for waiter in self._in_flight.pop(message.message_id):
+                if not waiter.done():
+                    waiter.set_result(None)
 
     async def _put(self, channel: aiormq.abc.AbstractChannel, queue: str, message: Message) -> None:
         properties = properties_of(message)
@@ -208,10 +211,14 @@ class PublishChannel(Channel):
 
 def properties_of(message: Message) -> spec.Basic.Properties:
     """A message's properties as they are sent: persistent, with what stays of a foreign publisher's."""
-    kept = {name: getattr(message.properties, name) for name in PASSED_ON} if message.properties is not None else {}
+    headers = dict(message.headers) or None
+    if message.properties is None:
+        return spec.Basic.Properties(
+            content_type="application/json", headers=headers, delivery_mode=2, message_id=message.message_id
+        )
+    kept = {name: getattr(message.properties, name) for name in PASSED_ON}
     if not kept.get("content_type"):
         kept["content_type"] = "application/json"
-    headers = dict(message.headers) or None
     return spec.Basic.Properties(message_id=message.message_id, headers=headers, delivery_mode=2, **kept)
 
 

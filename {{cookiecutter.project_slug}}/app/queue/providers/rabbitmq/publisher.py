@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from app.queue.errors import PublisherBlockedError, UnroutableError
+from app.queue.errors import UnroutableError
 from app.queue.interfaces import Message, PublisherState
 from app.queue.middleware import PublishMiddleware
 from app.queue.providers.rabbitmq.channel import PublishChannel
@@ -30,6 +30,7 @@ class AsyncRabbitMQPublisher(GuardedPublisher):
     ) -> None:
         super().__init__(queue_name, config, middleware)
         self._channel = PublishChannel(config)
+        self._looking: asyncio.TimerHandle | None = None
 
     async def open(self) -> None:
         if self._channel.is_open:
@@ -55,30 +56,8 @@ class AsyncRabbitMQPublisher(GuardedPublisher):
         return "blocked" if self._channel.is_blocked else "ready"
 
     async def send(self, queue: str, message: Message) -> None:
-        loop = asyncio.get_running_loop()
-        looking: asyncio.TimerHandle
-
-        def look() -> None:
-            nonlocal looking
-            if self._channel.is_blocked:
-                patience.reschedule(loop.time())
-            else:
-                looking = loop.call_later(LOOK_EVERY, look)
-
-        looking = loop.call_later(LOOK_EVERY, look)
-        try:
-            async with asyncio.timeout(None) as patience:
-                await self._send(queue, message)
-        except TimeoutError:
-            # RabbitMQ says that it is short of memory when the first message comes, and keeps that for later.
-            raise PublisherBlockedError(
-                "the broker accepts no messages for now (memory or disk alarm); it had not confirmed",
-                may_have_landed=True,
-            ) from None
-        finally:
-            looking.cancel()
-
-    async def _send(self, queue: str, message: Message) -> None:
+        if self._looking is None:
+            self._look()
         try:
             await self._channel.put(queue, message)
         except UnroutableError:
@@ -89,6 +68,14 @@ class AsyncRabbitMQPublisher(GuardedPublisher):
             await asyncio.sleep(DELETION_GRACE)
             await self._ensure_queue()
             await self._channel.put(queue, message)
+
+    def _look(self) -> None:
+        """RabbitMQ says that it is short of memory when the first message comes, and keeps that one for later."""
+        self._looking = None
+        if self._channel.is_blocked:
+            self.limit.expire()
+        elif self.limit:
+            self._looking = asyncio.get_running_loop().call_later(LOOK_EVERY, self._look)
 
     async def _ensure_queue(self) -> None:
         specs = [publishing_spec(self.config, self.queue_name)]
