@@ -259,7 +259,8 @@ async def test_a_password_is_never_sent_to_a_server_that_speaks_no_tls(authority
 async def test_a_link_that_goes_silent_is_found_lost_by_the_health_check(start: Start) -> None:
     proxy = Proxy(start().port)
     try:
-        config = queue_config("q", "nats", broker_url=f"127.0.0.1:{proxy.port}")
+        # nats-py's own pings would find it after a long time only
+        config = queue_config("q", "nats", broker_url=f"127.0.0.1:{proxy.port}", heartbeat=3600)
         handler = UserHandler()
         async with running((config, handler)) as service:
             await service.publisher("q").publish_message("q", audio(1))

@@ -140,7 +140,7 @@ async def test_a_publish_never_lands_in_another_stream_that_takes_the_subject(
 
 
 async def test_a_deleted_stream_is_made_again_and_consumed(
-    nats_url: str, queue_name: str, jetstream: JetStreamContext
+    nats_url: str, queue_name: str, jetstream: JetStreamContext, caplog: pytest.LogCaptureFixture
 ) -> None:
     handler = UserHandler()
     async with running((queue_config(queue_name, "nats", broker_url=nats_url), handler)) as service:
@@ -148,6 +148,7 @@ async def test_a_deleted_stream_is_made_again_and_consumed(
             await jetstream.delete_stream(queue_name)
             await service.publisher(queue_name).publish_message(queue_name, audio(number))
         await eventually(lambda: {message.user_id for message in handler.handled} >= {2}, "it is handled")
+    assert f"was the stream '{queue_name}' deleted?" in caplog.text
 
 
 async def test_a_deleted_place_is_made_again_when_something_goes_there(
