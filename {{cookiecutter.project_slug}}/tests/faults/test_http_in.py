@@ -238,7 +238,7 @@ def write_refusals(row: WriteRow, fault: str, answers: list[Answer]) -> None:
     """While nothing can be confirmed."""
     so_far = list(answers)
     statuses = Counter(answer.status for answer in so_far)
-    slowest = max(answer.seconds for answer in so_far)
+    slowest = max((answer.seconds for answer in so_far), default=0.0)
     row(
         fault,
         f"no 202, but 503 within {PUBLISH_TIMEOUT} s",

@@ -55,7 +55,9 @@ def test_a_failing_message_has_its_attempts_at_their_times_whoever_dies(world: W
         fault,
         f"spaced by {', '.join(f'{delay:g}' for delay in DELAYS)} s",
         f"at least {early}, at most {late} s",
-        all(gap >= delay - 0.1 for gap, delay in zip(early, DELAYS, strict=True)) and late[0] < DELAYS[0] + 2,
+        len(early) == len(DELAYS)
+        and all(gap >= delay - 0.1 for gap, delay in zip(early, DELAYS, strict=False))
+        and late[0] < DELAYS[0] + 2,
     )
     row(
         fault,
