@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import aiormq.exceptions
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.queue.providers.rabbitmq.acks import BATCH_DELAY, STALL_DELAY, Ack, Acks, AckWindow
@@ -35,7 +35,7 @@ def send_due(window: AckWindow, broker: Broker, now: float, *, everything: bool 
         broker.take(ack)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine
 @given(data=st.data(), prefetch=st.integers(1, 30))
 def test_under_any_interleaving_just_the_finished_are_acked_and_in_time(data: st.DataObject, prefetch: int) -> None:
     window, broker = AckWindow(prefetch), Broker()
