@@ -69,10 +69,13 @@ class _Thread:
             await self.group.run(self.stop)
         finally:
             ticking.cancel()
-            leftover = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in leftover:
-                task.cancel()
-            if leftover:
+            # In rounds, since what is cancelled may begin something in its last words: aiormq's channels do.
+            for _ in range(3):
+                leftover = asyncio.all_tasks() - {asyncio.current_task()}
+                if not leftover:
+                    break
+                for task in leftover:
+                    task.cancel()
                 await asyncio.wait(leftover, timeout=1.0)
 
     async def _tick(self) -> None:
