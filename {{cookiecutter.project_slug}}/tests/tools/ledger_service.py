@@ -11,6 +11,8 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,7 +22,8 @@ from fastapi import FastAPI
 
 from app.__main__ import main as serve
 from app.queue import publishing
-from app.queue.config import load_queues
+from app.queue.config import QueueConfig, load_queues
+from app.queue.errors import ConfigError
 from app.queue.handling import Reject, current_delivery
 from app.queue.interfaces import Delivery, QueueProcessor
 from app.queue.middleware import HandleNext
@@ -33,9 +36,7 @@ from tests.tools.ledger import Ledger
 
 LEDGER = Path(os.environ["LEDGER"])
 ledger = Ledger(LEDGER)
-queues = load_queues().queues
-ack_owner: Any = find_provider(queues[0].type).processor
-ack = ack_owner.ack
+Ack = Callable[[QueueProcessor, Delivery], Awaitable[None]]
 
 
 def note(mark: str) -> None:
@@ -108,10 +109,14 @@ async def dying(delivery: Delivery, call_next: HandleNext) -> Outcome:
     return outcome
 
 
-async def dying_ack(handler: QueueProcessor, delivery: Delivery) -> None:
-    """Kills the process before an ack: above all between handing a message over and that."""
-    die_once(delivery.message.message_id, asked_of(delivery), "before the ack")
-    await ack(handler, delivery)
+def dying_ack(ack: Ack) -> Ack:
+    """An ack before which the process is killed: above all between handing a message over and that."""
+
+    async def die_and_ack(handler: QueueProcessor, delivery: Delivery) -> None:
+        die_once(delivery.message.message_id, asked_of(delivery), "before the ack")
+        await ack(handler, delivery)
+
+    return die_and_ack
 
 
 def asked_of(delivery: Delivery) -> object:
@@ -119,7 +124,7 @@ def asked_of(delivery: Delivery) -> object:
     return decode(delivery.message.body)[0].get("die") if b'"die"' in delivery.message.body else None
 
 
-def register(processor: MessageProcessor) -> None:
+def register(queues: Sequence[QueueConfig], processor: MessageProcessor) -> None:
     """A handler for every queue that is consumed."""
     for queue in queues:
         if queue.enable_consumer:
@@ -135,13 +140,18 @@ async def counts() -> dict[str, int]:
 
 def main() -> int:
     """Serve until a signal."""
-    app = FastAPI(lifespan=queue_lifespan([dying], register=register))
+    try:
+        queues = load_queues().queues
+    except ConfigError:
+        return serve()  # which says what is wrong
+    processor: Any = find_provider(queues[0].type).processor
+    app = FastAPI(lifespan=queue_lifespan([dying], register=partial(register, queues)))
     app.add_api_route("/counts", counts, include_in_schema=False)
     user_module = ModuleType("app.main")
     vars(user_module)["app"] = app
     with (
         mock.patch.dict(sys.modules, {"app.main": user_module}),
-        mock.patch.object(ack_owner, "ack", dying_ack),
+        mock.patch.object(processor, "ack", dying_ack(processor.ack)),
     ):
         return serve()
 
