@@ -35,6 +35,11 @@ from app.queue.providers.rabbitmq.errors import reply, translated
 OPEN_TIMEOUT = 10.0
 FRAME_BUFFER = 100
 """Frames, three a message, that aiormq reads at a time. With its default of 10 it goes to and fro for each message."""
+LARGE = 16_384
+"""Bytes of a body from which on a publish waits for room in the socket, so that a broker that reads slowly gets no more
+than it takes. Smaller ones don't: aiormq would hold its channel's lock for two more turns of the event loop for each.
+How many can be on their way is then up to their callers, who wait for a confirm, and to the circuit breaker.
+"""
 PASSED_ON = (
     "content_type",
     "content_encoding",
@@ -167,7 +172,9 @@ class PublishChannel(Channel):
         Raises BrokerUnavailableError if it surely was not sent, UnroutableError if there is no such queue, and
         PublishError otherwise.
         """
-        channel = self.underlay
+        channel = self._channel
+        if channel is None:
+            raise BrokerUnavailableError("not connected to the broker")
         if self.is_blocked:
             raise PublisherBlockedError(
                 "the broker accepts no messages for now (memory or disk alarm); nothing was sent"
@@ -194,7 +201,13 @@ class PublishChannel(Channel):
         properties = properties_of(message)
         try:
             with translated("publishing"):
-                await channel.basic_publish(message.body, routing_key=queue, properties=properties, mandatory=True)
+                await channel.basic_publish(
+                    message.body,
+                    routing_key=queue,
+                    properties=properties,
+                    mandatory=True,
+                    wait=len(message.body) >= LARGE,
+                )
         except BrokerError as error:
             cause = error.__cause__
             if isinstance(cause, aiormq.exceptions.PublishError):
