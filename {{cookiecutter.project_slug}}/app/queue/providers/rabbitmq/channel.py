@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import aio_pika.abc
+import aiormq
 import aiormq.abc
 import aiormq.exceptions
 from aiormq import spec
@@ -65,7 +66,7 @@ class Channel:
         self._purpose = purpose
         self._manager: RabbitMQConnectionManager | None = None
         self._connection: aio_pika.abc.AbstractConnection | None = None
-        self._channel: aiormq.abc.AbstractChannel | None = None
+        self._channel: aiormq.Channel | None = None
         self._end: asyncio.Future[str] | None = None
         self._opening = asyncio.Lock()
 
@@ -117,12 +118,14 @@ class Channel:
                     async with asyncio.timeout(OPEN_TIMEOUT):
                         connection = underlay(self._connection)
                         await connection.ready()
-                        self._channel = await connection.channel(
+                        channel = await connection.channel(
                             publisher_confirms=confirms, on_return_raises=confirms, frame_buffer_size=FRAME_BUFFER
                         )
+                assert isinstance(channel, aiormq.Channel)
             except BaseException:
                 await self._close()
                 raise
+            self._channel = channel
             self._end = asyncio.get_running_loop().create_future()
             self._channel.closing.add_done_callback(partial(self._on_close, self._end))
 
@@ -197,7 +200,7 @@ class PublishChannel(Channel):
                 if not waiter.done():
                     waiter.set_result(None)
 
-    async def _put(self, channel: aiormq.abc.AbstractChannel, queue: str, message: Message) -> None:
+    async def _put(self, channel: aiormq.Channel, queue: str, message: Message) -> None:
         properties = properties_of(message)
         try:
             with translated("publishing"):
