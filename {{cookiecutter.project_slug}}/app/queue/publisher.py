@@ -31,6 +31,7 @@ class GuardedPublisher(QueuePublisher):
     """Middleware, then retry, then the circuit breaker, then the timeout, then `send()`.
 
     Only what surely was not sent is tried again here; the rest is the caller's decision, because it may have landed.
+    A provider's `open()` calls `breaker.reset()` when it has connected anew: the broker is back.
     """
 
     def __init__(self, queue_name: str, config: QueueConfig, middleware: tuple[PublishMiddleware, ...] = ()) -> None:

@@ -34,9 +34,9 @@ class Claims:
 
     Attributes:
         provider: its `type` in `queues.yaml`.
-        node: private servers, to be killed; None if there is no server.
+        node: private servers, to be killed; None if there is no server. A server's URL is the key `broker_url`.
         keys: more keys of its queues, for all tests: to make it give up a dead consumer soon, for example.
-        clean: deletes a queue with all its places from the broker of that URL.
+        clean: deletes a queue with all its places from the broker of that URL, if it is there; called in a thread.
         block: inside, that private server accepts no messages.
         not_claimed: the claims that are not made, each with the reason.
     """
