@@ -101,7 +101,7 @@ def with_failure(
     headers = {
         **message.headers,
         "dlq-version": VERSION,
-        REASON: reason,
+        REASON: str(reason),  # a plain text on every provider, not an enumeration on the one that keeps objects
         "dlq-queue": queue,
         "dlq-attempts": past.attempts,
         "dlq-first-failed-at": past.first_failed_at or now,

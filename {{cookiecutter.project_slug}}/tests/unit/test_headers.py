@@ -24,8 +24,10 @@ from app.queue.headers import (
     timestamp,
     with_failure,
     with_history,
+    within_limits,
 )
 from app.queue.interfaces import Message
+from app.queue.policy import Reason
 
 PAST = History(attempts=2, crashes=1, returns=3, first_failed_at="2001-01-01T00:00:00.000+00:00")
 FRAME_MAX = 131_072
@@ -298,3 +300,9 @@ def test_a_timestamp_is_utc_in_iso_8601_with_milliseconds() -> None:
     now = timestamp()
     assert datetime.fromisoformat(now).utcoffset() == timedelta(0)
     assert len(now) == len("2001-01-01T00:00:00.000+00:00")
+
+
+def test_a_dead_letter_keeps_its_reason_when_it_is_parked() -> None:
+    dead = with_failure(message(), History(), queue="q", reason=Reason.UNKNOWN_TYPE)
+    assert type(dead.headers["dlq-reason"]) is str
+    assert within_limits(dead).headers["dlq-reason"] == "unknown_type"

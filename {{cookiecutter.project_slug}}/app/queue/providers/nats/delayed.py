@@ -25,6 +25,8 @@ from app.queue.providers.nats.streams import stream_name, subject
 logger = logging.getLogger(__name__)
 
 AT_A_TIME = 100
+CLOCKS_APART = 0.1
+"""Seconds by which a message may look early because two clocks differ."""
 AGAIN_AFTER = 2.0
 """Seconds until a message is tried again that its queue did not take."""
 
@@ -77,7 +79,8 @@ def left_to_wait(token: Token) -> float:
     """Seconds until a delayed message is due.
 
     The server has seen to the waiting when a message comes again, unless whoever got it first died before putting it
-    back. Then clocks must do, this machine's and the server's; and if these differ much, not for ever.
+    back, or the server did, after which it gives it out at once. Then clocks must do, this machine's and the server's;
+    and if these differ much, not for ever.
     """
     headers = token.received.headers or {}
     try:
@@ -88,5 +91,5 @@ def left_to_wait(token: Token) -> float:
     if where.num_delivered == 1:
         return delay
     waited = time.time() - where.timestamp.timestamp()
-    early = waited < 0.9 * delay - 1.0 and where.num_delivered <= 3
+    early = waited < delay - CLOCKS_APART and where.num_delivered <= 3
     return min(delay, delay - waited) if early else 0.0

@@ -57,7 +57,7 @@ class AsyncRabbitMQPublisher(GuardedPublisher):
 
     async def send(self, queue: str, message: Message) -> None:
         if self._looking is None:
-            self._look()
+            self._look_later()
         try:
             await self._channel.put(queue, message)
         except UnroutableError:
@@ -75,7 +75,10 @@ class AsyncRabbitMQPublisher(GuardedPublisher):
         if self._channel.is_blocked:
             self.limit.expire()
         elif self.limit:
-            self._looking = asyncio.get_running_loop().call_later(LOOK_EVERY, self._look)
+            self._look_later()
+
+    def _look_later(self) -> None:
+        self._looking = asyncio.get_running_loop().call_later(LOOK_EVERY, self._look)
 
     async def _ensure_queue(self) -> None:
         specs = [publishing_spec(self.config, self.queue_name)]
