@@ -64,6 +64,8 @@ class RedisClient:
         self._tasks: list[asyncio.Task[None]] = []
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """When it is lost: the reason, in words."""
+        self.error: Exception | None = None
+        """What redis-py made of its end, if that was it."""
 
     async def connect(self) -> None:
         """Connect, once. Raises RedisError."""
@@ -126,8 +128,13 @@ class RedisClient:
         for task in self._tasks:
             task.cancel()
         closing = asyncio.create_task(self._wire.disconnect())
+        closing.add_done_callback(forget)
         await asyncio.wait([closing, *self._tasks], timeout=CLOSE_TIMEOUT)
         closing.cancel()
+
+    def _fail(self, error: Exception) -> None:
+        self.error = self.error or error
+        self.lose(f"the connection to the broker was lost: {said(error)}")
 
     async def _send_on(self) -> None:
         while True:
@@ -137,7 +144,7 @@ class RedisClient:
             try:
                 await self._wire.send_packed_command(together, check_health=False)
             except RedisError as error:
-                self.lose(f"the connection to the broker was lost: {said(error)}")
+                self._fail(error)
                 return
 
     async def _receive_on(self) -> None:
@@ -146,10 +153,11 @@ class RedisClient:
                 reply = await self._wire.read_response(disable_decoding=True, disconnect_on_error=False)
             except ResponseError as error:
                 reply = error
-            except RedisError as error:
-                self.lose(f"the connection to the broker was lost: {said(error)}")
+            except (RedisError, ValueError) as error:  # a ValueError is redis-py's, of what is no protocol of Redis'
+                self._fail(error)
                 return
             if not self._unanswered:
+                self.lose("the server sent what nobody had asked for")
                 return
             answer, _ = self._unanswered.popleft()
             if isinstance(reply, ResponseError):
@@ -160,3 +168,9 @@ class RedisClient:
                     return
             elif not answer.done():
                 answer.set_result(reply)
+
+
+def forget(ended: asyncio.Future[Any]) -> None:
+    """Let nobody be told of its error."""
+    if not ended.cancelled():
+        ended.exception()

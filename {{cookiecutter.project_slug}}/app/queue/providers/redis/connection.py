@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import redis.exceptions as redis
 
 from app.queue.errors import BrokerError, BrokerRefusedError, BrokerUnavailableError
-from app.queue.providers.redis.client import CONNECT_TIMEOUT, REQUEST_TIMEOUT, RedisClient
+from app.queue.providers.redis.client import CONNECT_TIMEOUT, REQUEST_TIMEOUT, RedisClient, forget
 from app.queue.providers.redis.config import RedisQueueConfig, Server
 from app.queue.providers.redis.errors import connection_error, translated
 
@@ -50,11 +50,10 @@ class RedisConnection(RedisClient):
                 await self.connect()
                 await self.call("PING")
         except BaseException as error:
-            why = self.ended.result() if self.ended.done() else ""
             await self.close()
-            if isinstance(error, BrokerError):  # what waited for an answer is told no more than that it won't come
-                error = redis.ConnectionError(why)
-            if isinstance(error, redis.RedisError | TimeoutError):
+            if isinstance(error, BrokerError):  # who waits for an answer is told no more than that it won't come
+                error = self.error or error
+            if isinstance(error, redis.RedisError | TimeoutError | ValueError):
                 met = self._tls is not None and bool(self._tls.session_stats()["connect_good"])
                 raise connection_error(error, self.server, met=met) from error
             raise
@@ -79,20 +78,19 @@ class RedisConnection(RedisClient):
         await super().close()
 
     async def _watch(self) -> None:
-        quiet_since = time.monotonic()
+        # Time is counted in looks: a handler may block this loop for long, and then answers that came are not read yet.
+        idle = waited = 0.0
+        since: float | None = None
         while self.is_open:
-            began = time.monotonic()
             await asyncio.sleep(LOOK_EVERY)
-            now = time.monotonic()
-            if (since := self.waits_since) is None:
-                if now - quiet_since > self._heartbeat:
-                    asking = asyncio.ensure_future(self.call("PING", timeout=None))
-                    asking.add_done_callback(_forget)
-                continue
-            quiet_since = now
-            blocked = now - began > LOOK_EVERY + 1.0  # by a handler: what was answered has not been read yet
-            if not blocked and now - since > self._patience:
-                self.lose(f"the server has not answered for {now - since:.0f} s")
+            waited = waited + LOOK_EVERY if since == self.waits_since else 0.0
+            since = self.waits_since
+            idle = idle + LOOK_EVERY if since is None else 0.0
+            if since is not None and waited > self._patience:
+                self.lose(f"the server has not answered for {time.monotonic() - since:.0f} s")
+            elif idle >= self._heartbeat:
+                idle = 0.0
+                asyncio.ensure_future(self.call("PING", timeout=None)).add_done_callback(forget)
 
 
 class RedisConnectionManager:
@@ -188,8 +186,3 @@ async def _check(connection: RedisConnection) -> None:
             "docs/redis.md says what to set",
             where,
         )
-
-
-def _forget(asked: asyncio.Future[object]) -> None:
-    if not asked.cancelled():
-        asked.exception()

@@ -71,6 +71,8 @@ class RedisConsumer(QueueConsumer):
         intake, self._intake = self._intake, None
         hand, self._hand = self._hand, None
         reader, self._reader = self._reader, None
+        if reader is not None and not leave:
+            reader.lose("closed")  # what was on its way will be read again by whoever comes first, most likely us
         if intake is not None:
             await intake.close()
         if delayed is not None:

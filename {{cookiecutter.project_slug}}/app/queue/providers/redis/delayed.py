@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import redis.exceptions as redis
 
-from app.queue.errors import BrokerError
+from app.queue.errors import BrokerUnavailableError
 from app.queue.interfaces import Place
 from app.queue.providers.redis.client import RedisClient
 from app.queue.providers.redis.errors import said
@@ -45,11 +45,13 @@ class Delayed:
 
     async def _move_on(self) -> None:
         keys = [key(self._queue, Place.RETRY), key(self._queue, Place.QUEUE)]
-        while True:
+        while self._client.is_open:
             self._put.clear()
             try:
                 moved, next_due = await self._client.run(MOVE_DUE, keys, [AT_A_TIME])
-            except (BrokerError, redis.ResponseError, TimeoutError) as error:
+            except BrokerUnavailableError:
+                return
+            except (redis.ResponseError, TimeoutError) as error:
                 logger.warning("%s: what waits for its retry can't be moved now: %s", self._queue, said(error))
                 await asyncio.sleep(AGAIN_AFTER)
                 continue

@@ -38,7 +38,9 @@ _STRIPPED: dict[type[Exception], str] = {
 """redis-py leaves the code out of the text of these."""
 _CODE = re.compile(r"\b(?:OOM|MISCONF|NOREPLICAS|READONLY|MASTERDOWN|BUSY|NOPERM|NOGROUP|UNBLOCKED|WRONGTYPE)\b")
 """Not at the beginning alone: before 7.0, an error in a script begins with the script's name."""
-_IN_SCRIPT = re.compile(r"\s*(?:script: [0-9a-f]{40},.*|Error running script \(call to f_[0-9a-f]{40}\): )\s*")
+_IN_SCRIPT = re.compile(
+    r"\s*script: [0-9a-f]{40},.*|Error running script \(call to f_[0-9a-f]{40}\): (?:@user_script: ?\d+: )*-?"
+)
 
 
 def code(error: Exception) -> str:
@@ -118,10 +120,12 @@ def connection_error(error: Exception, server: Server, *, met: bool) -> BrokerEr
     if isinstance(cause, ssl.SSLError):
         return BrokerRefusedError(f"{where}: {_of_tls(cause)}")
     if isinstance(error, redis.AuthenticationError):
-        return BrokerRefusedError(f"{where}: {_of_credentials(server)}")
+        return BrokerRefusedError(f"{where}: {_of_credentials(error, server)}")
+    if isinstance(error, redis.BusyLoadingError):
+        return BrokerUnavailableError(f"{where}: it is still loading its data")
     if isinstance(error, redis.AuthenticationWrongNumberOfArgsError):
         return BrokerRefusedError(f"{where}: it knows no users; give a password without a username")
-    if isinstance(error, redis.InvalidResponse):
+    if isinstance(error, redis.InvalidResponse | ValueError):
         return BrokerUnavailableError(f"{where}: what answers there is no Redis server")
     if isinstance(error, redis.ResponseError):
         return broker_error(error, where)
@@ -131,14 +135,16 @@ def connection_error(error: Exception, server: Server, *, met: bool) -> BrokerEr
             "service that it knows (ssl_context certfile and keyfile)?"
         )
     if isinstance(error, redis.TimeoutError | TimeoutError):
-        return BrokerUnavailableError(f"{where}: no answer in time")
-    hint = (
-        "" if server.tls or isinstance(cause, OSError) else " (does it speak TLS, and broker_url begin with redis://?)"
-    )
+        hint = "; does it speak TLS on this port?" if server.tls and not met else ""
+        return BrokerUnavailableError(f"{where}: no answer in time{hint}")
+    cut = not server.tls and re.search("while reading|while writing|closed by server", str(error))
+    hint = "; does it speak TLS (ssl: true, or rediss://)?" if cut else ""
     return BrokerUnavailableError(f"{where}: {said(error)}{hint}")
 
 
-def _of_credentials(server: Server) -> str:
+def _of_credentials(error: Exception, server: Server) -> str:
+    if "without any password configured" in str(error):
+        return "it asks for no password, and one is given; leave it out, or is it another server?"
     if not server.password:
         return "a client without password is refused; give username and password"
     who = f"user {server.username!r}" if server.username else "the password"
