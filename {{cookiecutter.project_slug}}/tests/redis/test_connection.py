@@ -401,9 +401,16 @@ async def test_what_waits_on_a_link_that_breaks_is_told_at_once(start: Start) ->
         proxy.close()
 
 
+def sockets() -> int:
+    """How many sockets the running loop looks after."""
+    loop: Any = asyncio.get_running_loop()
+    return len(loop._selector.get_map())
+
+
 @pytest.mark.parametrize("mode", ["freeze", "refuse"])
 async def test_closing_ends_in_bounded_time_over_a_dead_link(start: Start, mode: Any) -> None:
     proxy = Proxy(start().port)
+    before = sockets()
     try:
         config = queue_config("q", "redis", broker_url=f"127.0.0.1:{proxy.port}", publish_timeout=1)
         consumer, processor = get_consumer(config, MessageProcessor()), get_processor(config)
@@ -425,14 +432,16 @@ async def test_closing_ends_in_bounded_time_over_a_dead_link(start: Start, mode:
                 await processor.ack(got[0])
             async with asyncio.timeout(10):
                 await asyncio.gather(consumer.close(), processor.close(), made.close())
-        gc.collect()  # a socket that was left open would be an error now
-        await eventually(lambda: asyncio.all_tasks() == {asyncio.current_task()}, "nothing is left behind")
+        gc.collect()
+        await eventually(lambda: asyncio.all_tasks() == {asyncio.current_task()}, "no task is left behind")
+        await eventually(lambda: sockets() == before, "and no socket")
     finally:
         proxy.close()
 
 
 async def test_links_that_break_under_load_leave_nothing_behind(start: Start) -> None:
     proxy = Proxy(start().port)
+    before = sockets()
     try:
         async with publisher(f"127.0.0.1:{proxy.port}", circuit_breaker={"fail_max": 1000}) as made:
             ended = False
@@ -449,7 +458,8 @@ async def test_links_that_break_under_load_leave_nothing_behind(start: Start) ->
             ended = True
             await asyncio.gather(*publishing)
         gc.collect()
-        await eventually(lambda: asyncio.all_tasks() == {asyncio.current_task()}, "nothing is left behind")
+        await eventually(lambda: asyncio.all_tasks() == {asyncio.current_task()}, "no task is left behind")
+        await eventually(lambda: sockets() == before, "and no socket")
     finally:
         proxy.close()
 

@@ -193,15 +193,18 @@ async def test_acks_of_what_is_ours_and_what_is_not_are_told_apart_in_one_round(
         assert await client.xlen(queue_name) == len(taken)
 
 
-async def test_many_acks_at_once_take_few_scripts(redis_url: str, queue_name: str, client: Any) -> None:
-    config = queue_config(queue_name, "redis", broker_url=redis_url, prefetch=1000)
+async def test_many_acks_at_once_take_few_scripts(start: Callable[[], RedisNode]) -> None:
+    config = queue_config("q", "redis", broker_url=start().url, prefetch=1000)
     await publish(config, 1000)
-    async with Instance(config, acks=False).opened() as one:
+    async with (
+        Redis.from_url(config.model_dump()["broker_url"]) as client,
+        Instance(config, acks=False).opened() as one,
+    ):
         await eventually(lambda: len(one.got) == 1000, "all are in hand")
         before = await scripts_run(client)
         await one.settle()
         assert await scripts_run(client) - before < 50
-        assert await client.xlen(queue_name) == 0
+        assert await client.xlen("q") == 0
 
 
 async def test_a_message_that_comes_again_while_it_is_in_hand_is_run_once(redis_url: str, queue_name: str) -> None:
@@ -217,6 +220,22 @@ async def test_a_message_that_comes_again_while_it_is_in_hand_is_run_once(redis_
         await eventually(lambda: len(handler.handled) == 5, "all are handled")
         await asyncio.sleep(1.5)
         assert len(handler.attempts) == 5
+
+
+async def test_what_looks_left_and_is_in_hand_is_not_delivered_again(
+    redis_url: str, queue_name: str, client: Any
+) -> None:
+    config = queue_config(queue_name, "redis", broker_url=redis_url, ack_wait=2)
+    await publish(config, 3)
+    async with Instance(config, acks=False).opened() as one:
+        await eventually(lambda: len(one.got) == 3, "all are in hand")
+        entries = [delivery.token.entry for delivery in one.got]
+        deadline = time.monotonic() + 3  # several times the claims' interval
+        while time.monotonic() < deadline:
+            await client.xclaim(queue_name, "service", one.got[0].token.hand.name, 0, entries, idle=9999, justid=True)
+            await asyncio.sleep(0.02)
+        assert len(one.got) == 3
+        await one.settle()
 
 
 async def test_a_handler_that_blocks_the_loop_is_not_taken_for_a_server_that_is_silent(
@@ -339,6 +358,31 @@ async def test_what_was_in_hand_when_a_link_broke_comes_again_to_the_same_instan
         await client.client_kill_filter(_type="normal", skipme=True)
         await eventually(lambda: _is(client.xlen("q"), 0), "all are settled")
     assert sorted(started) == [0, 1, 2, 3]
+
+
+async def test_what_is_in_hand_when_reading_fails_is_not_given_to_others_at_once(
+    start: Callable[[], RedisNode],
+) -> None:
+    node = start()
+    root = queue_config("q", "redis", broker_url=node.url, ack_wait=60)
+    bob = queue_config("q", "redis", broker_url=f"redis://bob:pw@127.0.0.1:{node.port}", ack_wait=60)
+    client: Any = Redis.from_url(node.url)
+    async with client:
+        await client.execute_command("ACL", "SETUSER", "bob", "on", ">pw", "~*", "+@all")
+        await publish(root, 1)
+        async with Instance(bob, acks=False).opened() as one:
+            await eventually(lambda: len(one.got) == 1, "it is in hand, and its handler runs")
+            await client.execute_command("ACL", "SETUSER", "bob", "-xreadgroup")
+            assert "no permission" in await one.consumer.lost()
+            await one.consumer.close()
+            async with Instance(root).opened() as other:
+                await asyncio.sleep(0.5)
+                assert not other.got
+            await client.execute_command("ACL", "SETUSER", "bob", "+xreadgroup")
+            await one.consumer.open()
+            await eventually(lambda: len(one.got) == 2, "it comes to the same one again")
+            assert one.got[1].redelivered
+            await one.processor.ack(one.got[1])
 
 
 async def test_a_delayed_message_waits_in_the_server_while_no_instance_runs(redis_url: str, queue_name: str) -> None:

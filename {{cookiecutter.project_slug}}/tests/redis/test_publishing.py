@@ -38,27 +38,24 @@ async def test_publishes_at_the_same_time_share_one_connection(start: Start) -> 
 
 
 @pytest.mark.parametrize("how", ["timeout", "cut"])
-async def test_a_publish_whose_answer_does_not_come_may_have_landed(
-    redis_url: str, queue_name: str, client: Any, how: str
-) -> None:
-    proxy = Proxy(client.connection_pool.connection_kwargs["port"])
-    publisher = get_publisher(
-        queue_config(
-            queue_name, "redis", broker_url=f"127.0.0.1:{proxy.port}", publish_timeout=1 if how == "timeout" else 30
-        )
-    )
+async def test_a_publish_whose_answer_does_not_come_may_have_landed(start: Start, how: str) -> None:
+    node = start()
+    proxy = Proxy(node.port)
+    timeout = 1 if how == "timeout" else 30
+    publisher = get_publisher(queue_config("q", "redis", broker_url=f"127.0.0.1:{proxy.port}", publish_timeout=timeout))
     try:
-        await publisher.open()
-        proxy.mode("mute")
-        publishing = asyncio.create_task(publisher.publish_message(queue_name, audio()))
-        await eventually(lambda: _is(client.xlen(queue_name), 1), "it has landed")
-        if how == "cut":
-            proxy.drop()
-        with pytest.raises(PublishError) as caught:
-            await publishing
-        assert caught.value.may_have_landed
-        proxy.mode("pass")
-        assert await client.xlen(queue_name) == 1, "what may have landed is never sent again by us"
+        async with Redis.from_url(node.url) as client:
+            await publisher.open()
+            proxy.mode("mute")
+            publishing = asyncio.create_task(publisher.publish_message("q", audio()))
+            await eventually(lambda: _is(client.xlen("q"), 1), "it has landed")
+            if how == "cut":
+                proxy.drop()
+            with pytest.raises(PublishError) as caught:
+                await publishing
+            assert caught.value.may_have_landed
+            proxy.mode("pass")
+            assert await client.xlen("q") == 1, "what may have landed is never sent again by us"
     finally:
         await publisher.close()
         proxy.close()
@@ -198,16 +195,18 @@ async def test_a_hand_over_that_is_refused_leaves_the_message_where_it_is(
             await part.close()
 
 
-async def test_a_server_that_has_forgotten_the_scripts_is_told_them_again(
-    redis_url: str, queue_name: str, client: Any
-) -> None:
+async def test_a_server_that_has_forgotten_the_scripts_is_told_them_again(start: Start) -> None:
+    node = start()
     handler = UserHandler()
-    async with running((queue_config(queue_name, "redis", broker_url=redis_url), handler)) as service:
+    async with (
+        Redis.from_url(node.url) as client,
+        running((queue_config("q", "redis", broker_url=node.url), handler)) as service,
+    ):
         for number in range(3):
             await client.script_flush()
-            await service.publisher(queue_name).publish_message(queue_name, audio(number))
+            await service.publisher("q").publish_message("q", audio(number))
         await eventually(lambda: len(handler.handled) == 3, "all are handled")
-        await eventually(lambda: _is(client.xlen(queue_name), 0), "and acked")
+        await eventually(lambda: _is(client.xlen("q"), 0), "and acked")
 
 
 async def test_a_large_message_goes_all_the_way(redis_url: str, queue_name: str, client: Any) -> None:
