@@ -28,6 +28,7 @@ IN_7 = f" script: {SHA}, on @user_script:9."
         (redis.ResponseError("NOREPLICAS Not enough good replicas"), "NOREPLICAS", BrokerUnavailableError),
         (redis.ReadOnlyError("You can't write against a read only replica."), "READONLY", BrokerUnavailableError),
         (redis.ResponseError(f"{IN_6}READONLY You can't write."), "READONLY", BrokerUnavailableError),
+        (redis.ResponseError("UNBLOCKED instance state changed"), "READONLY", BrokerUnavailableError),
         (redis.ResponseError("BUSY Redis is busy running a script."), "BUSY", BrokerUnavailableError),
         (redis.ResponseError(f"NOGROUP No such key 'OOM' or consumer group{IN_7}"), "NOGROUP", BrokerUnavailableError),
         (redis.ResponseError("UNBLOCKED the stream key no longer exists"), "UNBLOCKED", BrokerUnavailableError),

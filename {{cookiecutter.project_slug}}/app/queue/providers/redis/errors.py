@@ -49,6 +49,8 @@ def code(error: Exception) -> str:
         return known
     if "user executing the script" in str(error):
         return "NOPERM"
+    if "instance state changed" in str(error):
+        return "READONLY"  # what a read that waits is told when the server becomes a replica
     found = _CODE.search(str(error))
     return found[0] if found else ""
 

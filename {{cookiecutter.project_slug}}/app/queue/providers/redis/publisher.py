@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ from app.queue.publisher import GuardedPublisher
 
 if TYPE_CHECKING:
     from app.queue.providers.redis.config import RedisQueueConfig
+
+logger = logging.getLogger(__name__)
 
 BLOCKED_FOR = 10.0
 """Seconds for which a refusal counts: the server does not say when it takes messages again."""
@@ -60,7 +63,8 @@ class RedisPublisher(GuardedPublisher):
 
     async def send(self, queue: str, message: Message) -> None:
         stored = await self._add(queue, message)
-        if not stored and queue == self.queue_name:  # somebody deleted it
+        if not stored and queue == self.queue_name:
+            logger.warning("stream %r is not there any more, and is made again: was it deleted?", queue)
             await ensure_stream(self._link.connection, queue)
             stored = await self._add(queue, message)
         if not stored:
