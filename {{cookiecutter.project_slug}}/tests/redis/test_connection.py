@@ -65,7 +65,9 @@ async def order(node: RedisNode, *command: str | int) -> None:
 
 
 async def test_a_password_alone(start: Start) -> None:
-    port = start({"requirepass": SECRET}).port
+    node = start()
+    await order(node, "CONFIG", "SET", "requirepass", SECRET)
+    port = node.port
     assert await works("localhost", port=port, password=SECRET)
     assert await works(f"redis://:{SECRET}@127.0.0.1:{port}")
     error = await refusal(f"redis://:wrong@127.0.0.1:{port}")
@@ -155,7 +157,8 @@ async def test_several_servers_are_tried_in_order_until_one_answers(start: Start
 
 
 async def test_of_several_answers_a_refusal_is_told(start: Start) -> None:
-    node = start({"requirepass": SECRET})
+    node = start()
+    await order(node, "CONFIG", "SET", "requirepass", SECRET)
     error = await refusal([f"127.0.0.1:{free_port()}", f"redis://:wrong@127.0.0.1:{node.port}"])
     assert isinstance(error, BrokerRefusedError)
 
@@ -210,7 +213,7 @@ async def test_a_server_that_throws_messages_away_is_refused(start: Start) -> No
 
 
 async def test_a_server_in_cluster_mode_is_refused(start: Start) -> None:
-    error = await refusal(start({"cluster-enabled": "yes"}).url)
+    error = await refusal(start({"cluster-enabled": "yes", "cluster-port": free_port()}).url)
     assert isinstance(error, BrokerRefusedError)
     assert "it is in cluster mode, which this service does not support" in str(error)
 

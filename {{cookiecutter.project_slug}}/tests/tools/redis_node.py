@@ -30,12 +30,11 @@ class RedisNode(BrokerNode):
 
     @classmethod
     def answers(cls, port: int) -> bool:
-        """True if it can be used, be it with a password only."""
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
                 connection.settimeout(5)
                 connection.sendall(b"*1\r\n$4\r\nPING\r\n")
-                return connection.recv(5) in (b"+PONG", b"-NOAU")
+                return connection.recv(5) == b"+PONG"
         except OSError:
             return False
 

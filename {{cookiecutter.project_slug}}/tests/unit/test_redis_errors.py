@@ -17,6 +17,7 @@ from app.queue.providers.redis.errors import broker_error, code, publish_error, 
 SHA = "a" * 40
 IN_6 = f"Error running script (call to f_{SHA}): @user_script:9: @user_script: 9: -"
 IN_7 = f" script: {SHA}, on @user_script:9."
+IN_VALKEY_9 = " script: on @user_script:9."
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,7 @@ IN_7 = f" script: {SHA}, on @user_script:9."
             BrokerRefusedError,
         ),
         (redis.ResponseError("The user executing the script can't run this command"), "NOPERM", BrokerRefusedError),
+        (redis.ResponseError("ACL failure in script: User bob has no permissions"), "NOPERM", BrokerRefusedError),
         (redis.ResponseError("unknown command"), "", BrokerRefusedError),
     ],
 )
@@ -54,7 +56,7 @@ def test_an_answer_is_of_the_kind_that_tells_what_to_do(
     assert not refused.may_have_landed
 
 
-@pytest.mark.parametrize("text", [f"{IN_6}it is full", f"it is full.{IN_7}", "it is full"])
+@pytest.mark.parametrize("text", [f"{IN_6}it is full", f"it is full.{IN_7}", f"it is full{IN_VALKEY_9}", "it is full"])
 def test_the_name_of_a_script_is_of_use_to_nobody(text: str) -> None:
     assert said(redis.ResponseError(text)) == "it is full"
 

@@ -38,8 +38,10 @@ _STRIPPED: dict[type[Exception], str] = {
 """redis-py leaves the code out of the text of these."""
 _CODE = re.compile(r"\b(?:OOM|MISCONF|NOREPLICAS|READONLY|MASTERDOWN|BUSY|NOPERM|NOGROUP|UNBLOCKED|WRONGTYPE)\b")
 """Not at the beginning alone: before 7.0, an error in a script begins with the script's name."""
+_FORBIDDEN = re.compile("user executing the script can't run|ACL failure in script")
 _IN_SCRIPT = re.compile(
-    r"\s*script: [0-9a-f]{40},.*|Error running script \(call to f_[0-9a-f]{40}\): (?:@user_script: ?\d+: )*-?"
+    r"\s*script: (?:[0-9a-f]{40}, )?on @user_script.*"
+    r"|Error running script \(call to f_[0-9a-f]{40}\): (?:@user_script: ?\d+: )*-?"
 )
 
 
@@ -47,7 +49,7 @@ def code(error: Exception) -> str:
     """The word by which Redis names the error, or ""."""
     if (known := _STRIPPED.get(type(error))) is not None:
         return known
-    if "user executing the script" in str(error):
+    if _FORBIDDEN.search(str(error)):
         return "NOPERM"
     if "instance state changed" in str(error):
         return "READONLY"  # what a read that waits is told when the server becomes a replica
