@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from app.queue.errors import BrokerUnavailableError, DeliveryLostError, PublisherBlockedError, PublishError
+from app.queue.errors import (
+    BrokerUnavailableError,
+    DeliveryLostError,
+    PublisherBlockedError,
+    PublishError,
+    UnroutableError,
+)
 from app.queue.interfaces import Place, PublisherState
 from app.queue.providers.redis.client import RedisClient
 from app.queue.providers.redis.scripts import HAND_OVER
@@ -207,6 +213,19 @@ async def test_a_server_that_has_forgotten_the_scripts_is_told_them_again(start:
             await service.publisher("q").publish_message("q", audio(number))
         await eventually(lambda: len(handler.handled) == 3, "all are handled")
         await eventually(lambda: _is(client.xlen("q"), 0), "and acked")
+
+
+async def test_what_can_not_be_sent_leaves_the_answers_of_others_in_order(redis_url: str, queue_name: str) -> None:
+    publisher = get_publisher(queue_config(queue_name, "redis", broker_url=redis_url))
+    try:
+        await publisher.publish_message(queue_name, audio())
+        with pytest.raises(UnicodeEncodeError):
+            await publisher.publish_message("no name \udc80", audio())
+        with pytest.raises(UnroutableError):
+            await publisher.publish_message(f"{queue_name}_nowhere", audio())
+        await publisher.publish_message(queue_name, audio())
+    finally:
+        await publisher.close()
 
 
 async def test_a_large_message_goes_all_the_way(redis_url: str, queue_name: str, client: Any) -> None:

@@ -89,9 +89,10 @@ class RedisClient:
         """
         if not self.is_open:
             raise BrokerUnavailableError("not connected to the broker")
+        packed = self._wire.pack_command(*command)  # first, for it may fail, and then no answer must be waited for
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._unanswered.append((answer, time.monotonic()))
-        self._unsent.extend(self._wire.pack_command(*command))
+        self._unsent.extend(packed)
         self._to_send.set()
         if timeout is None:
             return await answer
