@@ -75,6 +75,8 @@ class RedisConsumer(QueueConsumer):
             reader.lose("closed")  # what was on its way will be read again by whoever comes first, most likely us
         if intake is not None:
             await intake.close()
+        if reader is not None:
+            await reader.close()
         if delayed is not None:
             await delayed.close()
         if self._returning:
@@ -82,8 +84,6 @@ class RedisConsumer(QueueConsumer):
         if hand is not None:
             await hand.close(leave=leave)
         self._held.clear()
-        if reader is not None:
-            await reader.close()
         await self._link.close()
 
     async def start_intake(self) -> None:
