@@ -4,7 +4,7 @@ PYTHON ?= python3
 SERVICE := {{cookiecutter.project_slug}}
 UV := $(or $(shell command -v uv 2>/dev/null),$(CURDIR)/.tools/bin/uv)
 # A project with every provider needs all that the service can need.
-QUEUES := a@rabbitmq; b@nats
+QUEUES := a@rabbitmq; b@redis; c@nats
 BIN := $(CURDIR)/.venv/bin
 QUEUE_TYPE ?= quorum
 # BROKER_URL names the broker that is measured; without it, one is found or started, as for the tests.

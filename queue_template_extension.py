@@ -20,7 +20,7 @@ from jinja2 import Environment
 from jinja2.ext import Extension
 
 EXAMPLE = "user_channel: send_audio, send_text; orders@memory!nodlq: order.created"
-PROVIDERS = ("rabbitmq", "nats", "memory")
+PROVIDERS = ("rabbitmq", "redis", "nats", "memory")
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 SLUG = re.compile(r"[a-z][a-z0-9_-]*")
 TYPE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:[.-][A-Za-z_][A-Za-z0-9_]*)*")

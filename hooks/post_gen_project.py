@@ -25,6 +25,14 @@ ONLY_WITH = {
         "tests/tools/rabbitmq_*.py",
         "tests/unit/test_rabbitmq_*.py",
     ],
+    "redis": [
+        "app/queue/providers/redis",
+        "docs/redis.md",
+        "tests/contract/providers/redis.py",
+        "tests/redis",
+        "tests/tools/redis_*.py",
+        "tests/unit/test_redis_*.py",
+    ],
     "nats": [
         "app/queue/providers/nats",
         "docs/nats.md",
@@ -36,7 +44,7 @@ ONLY_WITH = {
 }
 """The manifest: what is there for one provider alone, and goes if nobody chose it.
 
-In pyproject.toml, a line says `# only with rabbitmq`, or `# only with rabbitmq, nats`: with either.
+In pyproject.toml, a line says `# only with rabbitmq`, or `# only with rabbitmq, redis`: with either.
 """
 ONLY_WITH_COMMENT = re.compile(r"# only with ([a-z]+(?:, [a-z]+)*)")
 

@@ -23,7 +23,7 @@ WRONG = [
     ({"author": "x" * 1001}, "1000 characters at most"),
     ({"queues": ""}, "queues: there is an empty queue. Right is, for example: user_channel: send_audio"),
     ({"queues": "Users"}, "queues: queue name 'Users' must have small letters"),
-    ({"queues": "a@kafka"}, "queues: queue 'a': no provider 'kafka'; there are rabbitmq, nats, memory"),
+    ({"queues": "a@kafka"}, "queues: queue 'a': no provider 'kafka'; there are rabbitmq, redis, nats, memory"),
     ({"queues": "a: x y"}, "queues: queue 'a': type 'x y' must be identifiers"),
     ({"queues": "a; a"}, "queues: queue 'a' is there twice"),
     ({"max_attempts": "0"}, "max_attempts: '0' must be a whole number from 1 to 1000"),

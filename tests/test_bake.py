@@ -11,7 +11,7 @@ from tests.conftest import ROOT, Bake, Project
 
 SERVICE = ROOT / "{{cookiecutter.project_slug}}"
 QUICK = "not slow"
-BROKERS = ("rabbitmq", "nats")
+BROKERS = ("rabbitmq", "redis", "nats")
 
 
 def service_files(template: Path) -> set[str]:

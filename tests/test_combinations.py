@@ -15,7 +15,7 @@ from queue_template_extension import parse_queues
 from tests.conftest import ROOT, Bake
 
 SERVICE = "{{cookiecutter.project_slug}}"
-PROVIDERS = ("rabbitmq", "nats", "memory")
+PROVIDERS = ("rabbitmq", "redis", "nats", "memory")
 WRITTEN = [name for name in PROVIDERS if (ROOT / SERVICE / "app/queue/providers" / name).is_dir()]
 OPTIONS = {
     "provider": WRITTEN,
@@ -54,7 +54,7 @@ def pairs(answers: dict[str, str]) -> set[tuple[tuple[str, str], tuple[str, str]
     return set(itertools.combinations(answers.items(), 2))
 
 
-CLIENTS = {"rabbitmq": "aio-pika", "nats": "nats-py"}
+CLIENTS = {"rabbitmq": "aio-pika", "redis": "redis", "nats": "nats-py"}
 COMBINATIONS = pairwise()
 
 

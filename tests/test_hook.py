@@ -38,7 +38,7 @@ def rendered(**answers: str) -> Any:
 
 def test_the_plan_arrives_as_data(hook: Any) -> None:
     assert [queue["name"] for queue in hook.PLAN["queues"]] == ["user_channel", "orders", "untyped"]
-    assert hook.PLAN["dropped_providers"] == ["nats"]
+    assert hook.PLAN["dropped_providers"] == ["redis", "nats"]
     assert hook.PROJECT == "a-slug"
 
 
@@ -81,12 +81,12 @@ def test_everything_of_a_dropped_provider_goes_and_nothing_else(
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
     (tmp_path / "pyproject.toml").write_text(
-        '[\n"aio-pika",  # only with rabbitmq\n"trustme",  # only with rabbitmq, nats: for TLS\n"fastapi",\n]\n'
+        '[\n"aio-pika",  # only with rabbitmq\n"trustme",  # only with rabbitmq, redis: for TLS\n"fastapi",\n]\n'
     )
-    rendered(queues="a@nats: x").drop_unused_providers()
+    rendered(queues="a@redis: x").drop_unused_providers()
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert left == {"app/queue/providers/memory/x.py", "pyproject.toml"}
-    kept = '[\n"trustme",  # only with rabbitmq, nats: for TLS\n"fastapi",\n]\n'
+    kept = '[\n"trustme",  # only with rabbitmq, redis: for TLS\n"fastapi",\n]\n'
     assert (tmp_path / "pyproject.toml").read_text() == kept
     rendered(queues="a@memory: x").drop_unused_providers()
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}

@@ -46,7 +46,7 @@ def test_the_documented_example_means_what_is_documented() -> None:
         ("parked_users", "begins with parked_"),
         ("retry_users", "begins with retry_"),
         ("a; a", "queue 'a' is there twice"),
-        ("a@kafka", "no provider 'kafka'; there are rabbitmq, nats, memory"),
+        ("a@kafka", "no provider 'kafka'; there are rabbitmq, redis, nats, memory"),
         ("a@", "no provider ''"),
         ("a!maybe", "'!maybe' must be '!dlq' or '!nodlq'"),
         ("a!", "'!' must be"),

@@ -25,7 +25,7 @@ class TimeLimit:
         return bool(self._inside)
 
     def expire(self) -> None:
-        """Everybody's time is up. For callbacks: a task that is inside and runs would be cancelled where it next waits."""
+        """Everybody's time is up. For callbacks: a task that is inside and calls it would be cancelled later on."""
         for task in list(self._inside):
             self._expire(task)
 
