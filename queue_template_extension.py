@@ -28,6 +28,25 @@ QUEUE = re.compile(r"(?P<name>[^@!]*)(?:@(?P<provider>[^!]*))?(?:!(?P<flag>.*))?
 MAX_NAME = 48
 WINDOWS = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
 PREFIXES = ("dlq_", "parked_", "retry_")
+YAML_WORDS = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
+LIBRARIES = frozenset(
+    {
+        *(
+            "aio-pika",
+            "fastapi",
+            "nats-py",
+            "prometheus-client",
+            "pybreaker",
+            "pydantic",
+            "pyyaml",
+            "redis",
+            "tenacity",
+        ),
+        *("httpx2", "hypothesis", "import-linter", "mypy", "pika", "pytest", "pytest-asyncio", "pytest-timeout"),
+        *("pytest-xdist", "ruff", "schemathesis", "trustme", "types-pyyaml", "uvicorn"),
+    }
+)
+"""What the project's pyproject.toml asks for: a project of that name would depend on itself."""
 
 
 class WrongAnswerError(Exception):
@@ -116,7 +135,8 @@ def _parse_types(queue: str, text: str) -> tuple[MessageType, ...]:
             )
         method = re.sub(r"[.-]", "_", name)
         if method.startswith("_") or keyword.iskeyword(method):
-            raise _wrong(f"queue {queue!r}: type {name!r} can't be a public method")
+            why = "begins with '_'" if method.startswith("_") else "is a Python keyword"
+            raise _wrong(f"queue {queue!r}: type {name!r} {why}, and so can't be a public method")
         found = MessageType(name, method, f"{_camel(method)}Message")
         for other in types:
             if found.name == other.name:
@@ -157,6 +177,8 @@ def checked_slug(text: str) -> str:
         )
     if text in WINDOWS:
         raise WrongAnswerError(f"project_slug: {text!r} can't be a folder's name on Windows. Right is: queue-service")
+    if text.replace("_", "-") in LIBRARIES:
+        raise WrongAnswerError(f"project_slug: {text!r} is a library that the project needs. Right is: queue-service")
     return text
 
 
@@ -207,6 +229,11 @@ def quoted(text: str) -> str:
     return json.dumps(" ".join(str(text).split()), ensure_ascii=False)[1:-1]
 
 
+def yaml_name(name: str) -> str:
+    """A queue's name in YAML, where some words mean something else: `on` is true, in YAML 1.1."""
+    return f'"{name}"' if name in YAML_WORDS else name
+
+
 def one_line(text: str) -> str:
     """Text for a line of Markdown: nothing in it is markup."""
     flat = " ".join(str(text).split())
@@ -231,6 +258,7 @@ class QueueTemplateExtension(Extension):
             "made_from": made_from,
             "quoted": quoted,
             "one_line": one_line,
+            "yaml_name": yaml_name,
         }
         environment.filters.update(filters)
         self._ours = _own_templates(Path(__file__).parent)

@@ -62,15 +62,15 @@ from app.queue.handling import (
 logger = logging.getLogger(__name__)
 '''
 
-MODEL = '''
+MODEL = """
 
 class {model}(BaseModel):
-    """What a `{type}` message holds. One that doesn't fit {end} at once."""
+{docstring}
 
     model_config = ConfigDict(extra="allow")
 
-    type: Literal["{type}"] = "{type}"
-'''
+{type}
+"""
 
 CLASS = '''
 
@@ -84,10 +84,12 @@ OUTCOMES = """    Return: the message is done. Raise: it is tried again, later a
     Raise `Reject`: that happens at once. A message may come more than once, with the same `message_id`."""
 
 METHOD = '''
-{decorator}    async def {method}(self, message: {model}) -> None:
+{decorator}{signature}
         """Handle `{type}`."""
-        logger.info("{type} %s: %s", current_delivery().message_id, message.model_dump())
+        logger.info("%s %s: %s", message.type, current_delivery().message_id, message.model_dump())
 '''
+LINE = 120
+"""Characters. What would be longer is written as ruff would format it."""
 
 TEST = '''"""How to test the handlers of {queue}: no broker, no server, just the call."""
 
@@ -110,12 +112,33 @@ def handler_module(queue: Queue) -> str:
     names = "    current_delivery,\n    message_type," if decorated else "    current_delivery,"
     parts = [HANDLER_HEAD.format(queue=queue["name"], names=names)]
     end = "goes to the dead-letter queue" if queue["dlq"] else "is logged whole and dropped"
-    parts += [MODEL.format(model=kind["model"], type=kind["name"], end=end) for kind in types]
+    parts += [model(kind, end) for kind in types]
     parts.append(CLASS.format(handler=queue["handler"], outcomes=OUTCOMES.format(end=end)))
     for kind in types:
         decorator = "" if kind["name"] == kind["method"] else '    @message_type("%s")\n' % kind["name"]
-        parts.append(METHOD.format(decorator=decorator, method=kind["method"], model=kind["model"], type=kind["name"]))
+        signature = either(
+            "    async def %s(self, message: %s) -> None:" % (kind["method"], kind["model"]),
+            "    async def %s(\n        self, message: %s\n    ) -> None:" % (kind["method"], kind["model"]),
+        )
+        parts.append(METHOD.format(decorator=decorator, signature=signature, type=kind["name"]))
     return "".join(parts)
+
+
+def model(kind: dict[str, str], end: str) -> str:
+    """The source of a message type's model."""
+    name = kind["name"]
+    one, other = "What a `%s` message holds." % name, "One that doesn't fit %s at once." % end
+    docstring = either('    """%s %s"""' % (one, other), '    """%s\n\n    %s\n    """' % (one, other))
+    field = either(
+        '    type: Literal["%s"] = "%s"' % (name, name),
+        '    type: Literal["%s"] = (\n        "%s"\n    )' % (name, name),
+    )
+    return MODEL.format(model=kind["model"], docstring=docstring, type=field)
+
+
+def either(line: str, lines: str) -> str:
+    """The line, or the lines if it is too long."""
+    return line if len(line) <= LINE else lines
 
 
 def handler_test(queue: Queue) -> str:

@@ -145,7 +145,10 @@ def agreed(options: Options, diff: Callable[[], str]) -> bool:
     if not sys.stdin.isatty():
         raise TemplateError("Nothing was changed: there is nobody to ask. With --yes it is done.")
     while True:
-        answer = input("Do this? [y]es, [n]o, show the [d]iff: ").strip().lower()[:1]
+        try:
+            answer = input("Do this? [y]es, [n]o, show the [d]iff: ").strip().lower()[:1]
+        except EOFError:
+            answer = "n"
         if answer == "d":
             print(diff())
         elif answer in ("y", "n", ""):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from template.change import CONFLICTS, Change, Options, agreed, apply, opened
@@ -14,11 +16,12 @@ from template.project import (
     answers_of,
     check_clean,
     check_nothing_is_left,
+    queue_names,
     with_queue,
     with_type,
     without_queue,
 )
-from template.releases import CREDENTIALS, Notes, without_secrets
+from template.releases import CREDENTIALS, Notes, Releases, without_secrets
 from template.render import call_cruft
 from template.undo import undo
 
@@ -69,8 +72,12 @@ def show_notes(notes: list[Notes]) -> None:
 
 
 def change_answers(project: Project, options: Options, answers: dict[str, str]) -> int:
-    """Change answers, at the template's commit that the project has."""
+    """Change answers, at the template's commit that the project has. Queues only go by `remove-queue`."""
     check_clean(project)
+    before = answers_of(project.state())["queues"]
+    gone = sorted(set(queue_names(before)) - set(queue_names(answers.get("queues", before))))
+    if gone:
+        raise TemplateError(f"That would remove {', '.join(gone)}, with what you wrote for it: {COMMAND} remove-queue.")
     with opened(project) as (releases, scratch, state):
         what = "Change " + ", ".join(answers)
         change = Change(what, releases.commit(state["commit"]), answers_of(state) | answers)
@@ -156,10 +163,12 @@ def link(project: Project, url: str, reference: str | None) -> int:
         "--extra-context",
         json.dumps(made["answers"]),
     ]
-    try:
-        call_cruft("link", *options, url, folder=project.path)
-    except TemplateError as error:
-        raise TemplateError(f"{error} (A commit or a branch can be named, too: --at)") from None
+    with tempfile.TemporaryDirectory(prefix="template-", ignore_cleanup_errors=True) as scratch:
+        try:
+            Releases(url, Path(scratch) / "template").commit(reference)
+        except TemplateError as error:
+            raise TemplateError(f"{error} (A commit or a branch can be named, too: --at)") from None
+    call_cruft("link", *options, url, folder=project.path)
     git(project.path, "add", "--force", ".cruft.json")
     print(f"Linked to {reference} of {url}, and staged. Then: git commit -m 'Link to the template'")
     return 0

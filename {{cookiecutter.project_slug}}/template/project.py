@@ -14,6 +14,7 @@ LINK = (
     "There is no .cruft.json: this project was not made by cruft. Link it to its template, once: "
     f"{COMMAND} link URL-OF-THE-TEMPLATE"
 )
+LOCK = re.compile(r"^(?:\?\?| M|M |MM|A |AM) (?:.*/)?uv\.lock$")
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ def check_nothing_is_left(project: Project) -> None:
 def check_clean(project: Project) -> None:
     """Raise TemplateError unless all work is committed."""
     check_nothing_is_left(project)
-    dirty = git(project.top, "status", "--porcelain").splitlines()
+    # A lock is made anew by whatever runs next, and the template has none: it is in nobody's way.
+    dirty = [line for line in git(project.top, "status", "--porcelain").splitlines() if not LOCK.search(line)]
     if dirty:
         names = ", ".join(line[3:] for line in dirty[:8]) + (", ..." if len(dirty) > 8 else "")
         raise TemplateError(
@@ -114,10 +116,15 @@ def without_queue(queues: str, queue: str) -> str:
     return "; ".join(parts)
 
 
+def queue_names(queues: str) -> list[str]:
+    """The names in the answer to `queues`."""
+    return [re.split(r"[@!:]", part, maxsplit=1)[0].strip() for part in queues.split(";")]
+
+
 def find_queue(queues: str, queue: str) -> tuple[list[str], int]:
     """The answer to `queues` in parts, and which part is this queue's."""
     parts = [part.strip() for part in queues.split(";")]
-    names = [re.split(r"[@!:]", part, maxsplit=1)[0].strip() for part in parts]
+    names = queue_names(queues)
     if queue not in names:
         raise TemplateError(
             f"There is no queue {queue!r} in the answers, only: {', '.join(names)}. "

@@ -35,7 +35,10 @@ def undo(project: Project) -> str:
     kept = _keep(project, head)
     git(project.top, "reset", "--hard", "--quiet", head)
     file.unlink()
-    return f"Undone: {memory['what']}. What was there is kept in {kept[:10]}: git diff HEAD {kept[:10]}"
+    return (
+        f"Undone: {memory['what']}. What was there is kept in {kept[:10]}: git diff HEAD {kept[:10]}, "
+        f"or for one file: git checkout {kept[:10]} -- FILE"
+    )
 
 
 def _keep(project: Project, head: str) -> str:

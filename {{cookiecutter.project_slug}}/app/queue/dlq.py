@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from app.queue.config import QueueConfig, load_queues
-from app.queue.errors import ConfigError, QueueError
+from app.queue.errors import BrokerRefusedError, ConfigError, QueueError
 from app.queue.headers import FRESH, with_history
 from app.queue.interfaces import Message, Place
 from app.queue.names import place_name
@@ -33,6 +33,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--limit", type=int, default=20, help="how many to show (20)")
     parser.add_argument("--full", action="store_true", help="with tracebacks, and bodies of any length")
     options = parser.parse_args(arguments)
+    if options.queue is None and (options.replay or options.full):
+        parser.error("--replay and --full go with a queue")
     try:
         queues = load_queues().queues
         chosen = [queue for queue in queues if options.queue in (None, queue.name)]
@@ -40,8 +42,8 @@ def main(arguments: Sequence[str]) -> int:
             raise ConfigError(f"no queue {options.queue!r}; there are {', '.join(queue.name for queue in queues)}")
         place = Place.PARKED if options.parked else Place.DLQ
         if options.queue is None:
-            asyncio.run(count(chosen))
-        elif options.replay:
+            return asyncio.run(count(chosen))
+        if options.replay:
             asyncio.run(replay(_with_place(chosen[0]), place))
         else:
             asyncio.run(show(_with_place(chosen[0]), place, options.limit, full=options.full))
@@ -51,8 +53,9 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-async def count(queues: Sequence[QueueConfig]) -> None:
-    """Print how many messages lie in the places of these queues."""
+async def count(queues: Sequence[QueueConfig]) -> int:
+    """Print how many messages lie in the places of these queues. Returns 1 if one could not be asked, or else 0."""
+    failed = 0
     for queue in queues:
         for place in (Place.DLQ, Place.PARKED):
             name = place_name(queue.name, place)
@@ -63,8 +66,12 @@ async def count(queues: Sequence[QueueConfig]) -> None:
                 break
             try:
                 print(f"{name:<60} {await reader.depth()}")
+            except BrokerRefusedError as error:
+                print(f"{name:<60} -  ({error}; has the service ever run on this broker?)")
+                failed = 1
             finally:
                 await reader.close()
+    return failed
 
 
 async def show(queue: QueueConfig, place: Place, limit: int, *, full: bool) -> None:

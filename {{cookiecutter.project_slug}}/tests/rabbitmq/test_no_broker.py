@@ -23,7 +23,7 @@ from tests.tools.waiting import eventually
 def test_with_no_broker_it_is_alive_and_not_ready_and_ends_on_sigterm(tmp_path: Path) -> None:
     yaml = f"""
 queues:
-  - {{name: user_channel, type: rabbitmq, broker_url: 127.0.0.1, port: {free_port()}, enable_consumer: false}}
+  - {{name: nobodys-queue, type: rabbitmq, broker_url: 127.0.0.1, port: {free_port()}, enable_consumer: false}}
 drain: {{delay: 0}}
 """
     with process(yaml, tmp_path, API_KEY="k") as (service, url):
@@ -31,10 +31,10 @@ drain: {{delay: 0}}
         assert answers(f"{url}/health/ready", 503)
         health = httpx2.get(f"{url}/health/queue")
         assert health.status_code == 503
-        assert health.json()["queues"]["user_channel"]["publisher"] == "down"
-        assert "RabbitMQ at 127.0.0.1" in health.json()["queues"]["user_channel"]["detail"]
+        assert health.json()["queues"]["nobodys-queue"]["publisher"] == "down"
+        assert "RabbitMQ at 127.0.0.1" in health.json()["queues"]["nobodys-queue"]["detail"]
         answer = httpx2.post(
-            f"{url}/queues/user_channel/messages",
+            f"{url}/queues/nobodys-queue/messages",
             json={"type": "send_audio"},
             headers={"X-API-Key": "k", "X-Message-Id": "mine"},
         )

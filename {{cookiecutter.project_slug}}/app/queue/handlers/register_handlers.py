@@ -32,4 +32,5 @@ def register_handlers(processor: MessageProcessor) -> None:
                 f"{module.__file__}: must have one class whose name ends in 'Handler', but has {names}; "
                 "begin the name of a module or class that is not a queue's handler with '_'"
             )
-        processor.register_handler(getattr(found[0], "queue", info.name), found[0]())
+        queue = getattr(found[0], "queue", None)  # or it is the method of a message type of that name
+        processor.register_handler(queue if isinstance(queue, str) else info.name, found[0]())
