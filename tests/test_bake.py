@@ -59,7 +59,8 @@ def test_queues_of_all_kinds_in_one_project_are_clean_and_its_tests_pass(bake: B
     project = bake(
         project_name="Mixed bag",
         queues="user_channel: send_audio, send_text; orders@memory!nodlq: order.created, order-paid; untyped; "
-        "logging: sendAudio, Order, list, type, self, message, str, model_dump, logger, l",
+        "logging: sendAudio, Order, list, type, self, message, str, model_dump, logger, l; on: off, no, queue; null; "
+        f"{'q' * 48}: customer.subscription.payment_method.updated, {'t' * 70}",
     )
     check(project)
     queues = {queue["name"]: queue for queue in yaml.safe_load(project.read("queues.yaml"))["queues"]}
@@ -68,6 +69,9 @@ def test_queues_of_all_kinds_in_one_project_are_clean_and_its_tests_pass(bake: B
         "orders": ("memory", False),
         "untyped": ("rabbitmq", True),
         "logging": ("rabbitmq", True),
+        "on": ("rabbitmq", True),
+        "null": ("rabbitmq", True),
+        "q" * 48: ("rabbitmq", True),
     }
     orders, users = (project.read(f"app/queue/handlers/{name}.py") for name in ("orders", "user_channel"))
     assert "then is logged whole and dropped" in " ".join(orders.split())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import types
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from cookiecutter.environment import StrictEnvironment
 
-from queue_template_extension import plan
+from queue_template_extension import LIBRARIES, plan
 from tests.conftest import ROOT
 
 
@@ -40,6 +41,12 @@ def test_the_plan_arrives_as_data(hook: Any) -> None:
     assert [queue["name"] for queue in hook.PLAN["queues"]] == ["user_channel", "orders", "untyped"]
     assert hook.PLAN["dropped_providers"] == ["redis", "nats"]
     assert hook.PROJECT == "a-slug"
+
+
+def test_no_library_of_the_project_can_be_its_name() -> None:
+    project = (ROOT / "{{cookiecutter.project_slug}}/pyproject.toml").read_text(encoding="utf-8")
+    named = {name.replace("_", "-") for name in re.findall(r'"([a-z0-9-]+)>=', project)}
+    assert named == LIBRARIES
 
 
 def test_a_handler_module_has_a_model_and_a_method_for_every_type(hook: Any) -> None:

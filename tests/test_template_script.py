@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import types
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def test_an_update_is_staged_whole_and_undo_takes_it_back(project: Project, repo
     assert state["commit"] == run(repository, "git", "rev-parse", "v0.2.0").strip()
     assert state["checkout"] == "v0.2.0"
     (project.path / "app/queue/policy.py").write_text("# written since", encoding="utf-8")
-    kept = script(project, "undo").split("git diff HEAD ")[1].strip()
+    kept = script(project, "undo").split("git diff HEAD ")[1].split(",")[0]
     assert status(project) == []
     assert project.read(".cruft.json") == before
     assert run(project.path, "git", "show", f"{kept}:app/queue/policy.py") == "# written since"
@@ -195,6 +196,37 @@ def test_what_another_merge_left_behind_stops_every_command(project: Project, le
         (project.path / "app/main.py.rej").write_text("@@ -1 +1 @@\n", encoding="utf-8")
     for command in (["status"], ["update", "--yes"], ["add-queue", "--yes", "more"]):
         assert "Conflicts of an earlier merge are left in: app/main.py" in script(project, *command, code=1)
+
+
+def test_a_lock_that_is_not_committed_is_in_nobodys_way(project: Project) -> None:
+    (project.path / "uv.lock").write_text("version = 1\n", encoding="utf-8")
+    script(project, "add-type", "--yes", "orders", "order.paid")
+    assert "order.paid" in project.read(HANDLER)
+
+
+def test_changing_the_answer_to_queues_removes_none(project: Project) -> None:
+    said = script(project, "set", "--yes", "queues=user_channel: send_audio", code=1)
+    assert "That would remove orders" in said
+    assert "remove-queue" in said
+    assert status(project) == []
+
+
+@pytest.mark.parametrize("url", ["/nowhere", "nonsense"])
+def test_a_link_to_what_is_no_template_is_said_in_words(bake: Bake, url: str) -> None:
+    plain = committed(bake(project_slug=f"linked-{len(url)}").path)
+    said = script(plain, "link", url, code=1)
+    assert "The template can't be read" in said
+    assert "--at" in said
+    assert status(plain) == []
+
+
+def test_the_end_of_input_is_a_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ended(_: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", ended)
+    monkeypatch.setattr("sys.stdin", types.SimpleNamespace(isatty=lambda: True))
+    assert not changing.agreed(Options(), str)
 
 
 def test_a_queue_is_added_with_handler_test_and_entry_and_nothing_is_overwritten(project: Project) -> None:

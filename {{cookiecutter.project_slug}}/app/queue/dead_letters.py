@@ -39,7 +39,7 @@ class DeadLetterPasses:
     async def run_once(self) -> tuple[int, int]:
         """One pass over what is in the dead-letter queue now. Returns how many went back and how many were parked.
 
-        Messages are taken one by one, so a crash in between leaves at most one in two places and none in neither.
+        Messages are taken one by one. A crash in between leaves a few in two places, and none in neither.
         """
         returned = parked = 0
         try:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from app.queue.headers import History, history
 from app.queue.interfaces import Delivery
-from app.queue.policy import DONE, Outcome
+from app.queue.policy import DONE, Action, Outcome
 
 _Key = tuple[str, bytes, History]
 
@@ -89,7 +89,11 @@ class Recall:
 
 
 def _is_done(result: Result) -> bool:
-    return result.done() and not result.cancelled() and result.exception() is None and result.result() is DONE
+    return result.done() and not result.cancelled() and result.exception() is None and _is_ack(result.result())
+
+
+def _is_ack(outcome: Outcome | None) -> bool:
+    return outcome is not None and outcome.action is Action.ACK
 
 
 def _key(delivery: Delivery, past: History | None = None) -> _Key:

@@ -275,7 +275,7 @@ class QueueWorker(Link):
     async def _settle(self, delivery: Delivery, outcome: Outcome) -> Outcome | None:
         """Settle a delivery, however long it takes. Returns what is left to be done if its link breaks before."""
         left: Outcome | None = None
-        lives_on = outcome is not DONE and outcome.action is not Action.DROP
+        lives_on = outcome.action not in (Action.ACK, Action.DROP)
         if lives_on:
             self._recall.alive(delivery, outcome.past)
         # What comes back just as it was can't be told from this delivery, so neither may ever be called done.
@@ -318,9 +318,6 @@ class QueueWorker(Link):
         return None
 
     async def _settle_once(self, delivery: Delivery, outcome: Outcome) -> None:
-        if outcome is DONE:
-            await self._processor.ack(delivery)
-            return
         message = delivery.message
         match outcome.action:
             case Action.ACK:

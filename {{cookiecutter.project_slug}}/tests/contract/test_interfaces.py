@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
+import weakref
 
 import pytest
 
@@ -289,6 +291,20 @@ async def test_many_publish_at_once(subject: Subject) -> None:
         ids = await asyncio.gather(*(publisher.publish_message(subject.name, BODY) for _ in range(500)))
         await inbox.has(500)
     assert sorted(inbox.ids) == sorted(ids)
+
+
+async def test_an_event_loop_that_has_ended_is_not_kept(subject: Subject) -> None:
+    def publish_on_a_loop_of_its_own() -> weakref.ref[asyncio.AbstractEventLoop]:
+        async def publish() -> weakref.ref[asyncio.AbstractEventLoop]:
+            async with subject.publisher() as publisher:
+                await publisher.publish_message(subject.name, BODY)
+            return weakref.ref(asyncio.get_running_loop())
+
+        return asyncio.run(publish())
+
+    loops = [await asyncio.to_thread(publish_on_a_loop_of_its_own) for _ in range(2)]
+    gc.collect()
+    assert [loop() for loop in loops] == [None, None]
 
 
 async def test_the_broker_answers_a_health_check(subject: Subject) -> None:

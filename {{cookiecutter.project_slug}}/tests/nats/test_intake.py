@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from app.queue import group
@@ -200,3 +202,23 @@ async def test_a_delayed_message_waits_in_the_server_while_no_instance_runs(nats
         await eventually(lambda: len(second.handled) == 1, "it is handled")
         assert time.monotonic() - failed_at >= 2.9
         assert second.attempts == [("one", 2)]
+
+
+async def test_a_server_that_refuses_every_request_is_no_healthy_one(
+    nats_url: str, queue_name: str, jetstream: JetStreamContext
+) -> None:
+    config = queue_config(queue_name, "nats", broker_url=nats_url, prefetch=20)
+    instance = Instance(config)
+    async with instance.opened():
+        found = (await jetstream.consumer_info(queue_name, "service")).config
+    await jetstream.delete_consumer(queue_name, "service")
+    wanted = {"stream_name": queue_name, "config": {**found.as_dict(), "max_batch": 5}}
+    client = Client()
+    await client.connect(nats_url)
+    await client.request(f"$JS.API.CONSUMER.DURABLE.CREATE.{queue_name}.service", json.dumps(wanted).encode())
+    await client.close()
+    taken_as_it_is = queue_config(queue_name, "nats", broker_url=nats_url, prefetch=20, declare=False)
+    refused = Instance(taken_as_it_is)
+    async with refused.opened():
+        why = await asyncio.wait_for(refused.consumer.lost(), 30)
+    assert "refuses to give messages" in why

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
-from app.queue.errors import AckLostError, BrokerUnavailableError, MessageTooLargeError, PublisherBlockedError
+from app.queue.errors import (
+    AckLostError,
+    BrokerUnavailableError,
+    MessageTooLargeError,
+    PublisherBlockedError,
+    PublishError,
+)
 from app.queue.interfaces import Delivery, Place, PublisherState
 from app.queue.providers.nats.pull import Token
 from app.queue.setup import get_dead_letters, get_processor, get_publisher
@@ -190,3 +198,28 @@ async def test_messages_of_one_id_and_different_bodies_are_all_handled(nats_url:
         for number in range(5):
             await service.publisher(queue_name).publish_message(queue_name, audio(number), message_id="same")
         await eventually(lambda: len(handler.handled) == 5, "all are handled")
+
+
+@pytest.mark.parametrize("answer", [b"{}", b"ok", b"[1]", b'{"stream": "other", "seq": 1}'])
+async def test_what_somebody_else_answers_is_no_confirmation(
+    nats_url: str, queue_name: str, jetstream: JetStreamContext, answer: bytes
+) -> None:
+    config = queue_config(queue_name, "nats", broker_url=nats_url, circuit_breaker={"fail_max": 100})
+    publisher = get_publisher(config)
+    client = Client()
+    await client.connect(nats_url)
+
+    async def respond(message: Msg) -> None:
+        await message.respond(answer)
+
+    try:
+        await publisher.publish_message(queue_name, audio())
+        await jetstream.delete_stream(queue_name)
+        await client.subscribe(queue_name, cb=respond)
+        await client.flush()
+        with pytest.raises(PublishError) as caught:
+            await publisher.publish_message(queue_name, audio())
+        assert caught.value.may_have_landed
+    finally:
+        await publisher.close()
+        await client.close()

@@ -11,6 +11,7 @@ import pytest
 from app.queue.errors import BrokerError, BrokerUnavailableError
 from app.queue.interfaces import Delivery, Message
 from app.queue.processor import MessageProcessor
+from app.queue.providers.rabbitmq.acks import ConsumeChannel
 from app.queue.providers.rabbitmq.channel import Channel, PublishChannel
 from app.queue.providers.rabbitmq.consumer import AsyncRabbitMQConsumer
 from app.queue.setup import get_processor
@@ -86,6 +87,34 @@ async def test_a_consumer_that_receives_while_it_is_renewed_can_settle_that(
     await receiver.consumer.stop_intake()
     await receiver.consumer.close()
     await eventually(lambda: depth(rabbitmq_url, config.name) == 1, "only the second returns")
+
+
+async def test_a_consumer_that_is_closed_while_it_is_renewed_stays_closed(
+    config: Any, rabbitmq_url: str, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumer, closes = receiver.consumer, asyncio.Event()
+    consume = consumer._consume
+
+    async def slow_consume(channel: Any) -> str | None:
+        tag = await consume(channel)
+        closes.set()
+        await asyncio.sleep(0)  # close() has begun, and waits for its acks
+        return tag
+
+    async def slow_flush(channel: ConsumeChannel) -> None:
+        await asyncio.sleep(0.2)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(consumer, "_consume", slow_consume)
+        patched.setattr(ConsumeChannel, "flush", slow_flush)
+        renewing = asyncio.create_task(consumer.renew())
+        await closes.wait()
+        await consumer.close()
+        with pytest.raises(BrokerUnavailableError):
+            await renewing
+    assert not consumer.registered
+    with channel(rabbitmq_url) as ch:
+        assert ch.queue_declare(config.name, passive=True).method.consumer_count == 0
 
 
 async def test_a_consumer_that_can_not_be_renewed_is_lost(

@@ -87,6 +87,18 @@ def test_a_slow_one_at_the_head_holds_nothing_up() -> None:
     assert not broker.outstanding
 
 
+def test_what_is_acked_behind_a_slow_one_is_not_remembered() -> None:
+    window = AckWindow(10)
+    for tag in range(2, 10_000):
+        window.finish(tag, 0.0)
+        while window.take(STALL_DELAY) is not None:
+            pass
+    sizes = [len(value) for value in vars(window).values() if isinstance(value, dict | set)]
+    assert sum(sizes) == 1, "the one that is unfinished"
+    assert window.finish(1, 1.0) is False
+    assert window.take(2.0) == Ack(1, multiple=False)
+
+
 def test_a_delivery_that_never_came_is_not_acked_with_its_neighbours() -> None:
     window, broker = AckWindow(8), Broker(set(range(1, 9)))
     for tag in (1, 2, 4, 5, 6, 7, 8):
@@ -154,6 +166,30 @@ async def test_a_single_ack_goes_out_without_more_to_come() -> None:
     acks.ack(1)
     acks.ack(5)
     await eventually(lambda: channel.broker.acked == {1, 5}, "both are acked")
+
+
+async def test_a_batch_is_not_held_up_by_what_may_wait_longer() -> None:
+    channel = SlowChannel()
+    channel.gate.set()
+    acks = Acks(channel, 20)  # type: ignore[arg-type]
+    acks.ack(2)
+    acks.ack(1)
+    assert acks._timer is not None
+    assert acks._timer.when() - asyncio.get_running_loop().time() <= BATCH_DELAY
+    await eventually(lambda: channel.broker.acked == {1, 2}, "both are acked")
+
+
+async def test_a_closed_one_sends_nothing_more_on_a_channel_that_is_still_open() -> None:
+    channel = SlowChannel()
+    acks = Acks(channel, 20)  # type: ignore[arg-type]
+    acks.ack(1)
+    await asyncio.sleep(2 * BATCH_DELAY)
+    acks.close()
+    channel.gate.set()
+    await asyncio.sleep(2 * STALL_DELAY)
+    assert not channel.broker.acked
+    assert acks._sending is None
+    assert acks._timer is None
 
 
 async def test_a_lost_channel_ends_the_acks_in_silence() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from app.queue.headers import History
 from app.queue.interfaces import Delivery, Message
-from app.queue.policy import DONE, Outcome
+from app.queue.policy import DONE, Action, Outcome
 from app.queue.recall import Recall
 
 
@@ -144,3 +144,12 @@ async def test_the_oldest_are_forgotten_beyond_four_times_the_prefetch(tasks: as
         recall.unsettled(delivery(f"{number}"), running(tasks))
     known = [number for number in range(10) if recall.claim(delivery(f"{number}")) is not None]
     assert known == [2, 3, 4, 5, 6, 7, 8, 9]
+
+
+async def test_what_a_middleware_called_done_is_done_too() -> None:
+    recall = Recall(1)
+    done: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
+    done.set_result(Outcome(Action.ACK, History()))
+    recall.unsettled(delivery(), done)
+    recall.alive(delivery(), History())
+    assert recall.claim(Delivery("q", Message(b"{}", "id"), redelivered=True, identity="id")) is None

@@ -175,9 +175,9 @@ class NatsConnectionManager:
         """The opposite of `acquire()`: after the last one, the connection is closed."""
         connection.users -= 1
         if connection.users == 0:
-            async with self._lock:
-                if connection.users == 0:
-                    await connection.close()
+            if self._connection is connection:
+                self._connection = None  # it knows its loop, and so would keep it for good
+            await connection.close()
 
     async def probe(self, stream: str) -> None:
         """Have JetStream answer over the connection, if there is one. Raises BrokerError."""

@@ -29,6 +29,8 @@ EXPIRES = 1.0
 """Seconds for which the server keeps a request. It says so when that is over, which is a sign of life, too."""
 SILENT_AFTER = 10.0
 """Seconds without an answer to a request until the server is thought to have forgotten it."""
+MAX_REFUSED = 3
+"""Requests that the server may refuse in a row, because another consumer has just asked for as much, for example."""
 KEEP_EVERY = 5.0
 SECOND = 1_000_000_000
 
@@ -96,6 +98,7 @@ class Pull:
         self._asking = False
         self._asked = 0
         self._asked_at = 0.0
+        self._refused = 0
         self._room = asyncio.Event()
         self._unasked = asyncio.Event()
         self._inbox: Subscription | None = None
@@ -194,7 +197,8 @@ class Pull:
         if received.reply == "":
             self._status(received)
             return
-        self._asked -= 1
+        self._refused = 0
+        self._asked = max(0, self._asked - 1)
         if not self._asked:
             self._answered()
         place = _place(received)
@@ -212,9 +216,12 @@ class Pull:
             self._answered()
             self._on_end(f"the server has no such consumer any more: was the stream {self._stream!r} deleted?")
         elif status == "408":
+            self._refused = 0
             self._answered()
         elif status != "100":
-            logger.debug("stream %s: the server does not take the request: %s", self._stream, why)
+            self._refused += 1
+            if self._refused >= MAX_REFUSED:
+                self._on_end(f"the server refuses to give messages of stream {self._stream!r}: {why}")
             asyncio.get_running_loop().call_later(EXPIRES, self._answered)
 
     def _answered(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import nats.errors
 
@@ -59,9 +60,23 @@ async def put(
         raise UnroutableError(
             f"the server has no stream for {subject!r}, or its leader is away; the message went nowhere"
         ) from None
-    refusal = json.loads(answer.data).get("error")
+    said = _object(answer.data)
+    refusal = said.get("error")
+    if not refusal and (said.get("stream") != stream_name(subject) or "seq" not in said):
+        raise PublishError(
+            f"what answers for {subject!r} is not JetStream, or another stream: {answer.data[:100]!r}",
+            may_have_landed=True,
+        )
     if refusal:
         raise _refused(subject, refusal.get("err_code", 0), refusal.get("description", "no reason given"))
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        said = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def _refused(subject: str, code: int, why: str) -> PublishError:

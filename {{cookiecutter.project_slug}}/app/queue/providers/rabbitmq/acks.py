@@ -42,31 +42,38 @@ class AckWindow:
     def __init__(self, prefetch: int) -> None:
         self._batch = max(1, prefetch // 4)
         self._half = max(1, prefetch // 2)
-        self._head = 1
+        self._next = 1
+        """All below are finished, or among the unfinished, which are in order."""
+        self._unfinished: dict[int, None] = {}
+        self._behind: dict[int, float] = {}
         self._prefix = 0
         self._last = 0
         self._since = 0.0
-        self._behind: dict[int, float] = {}
-        self._single: set[int] = set()
+        self.begun = False
+        """True if what was finished last began a batch, which may be due earlier than anything before it."""
 
     def finish(self, tag: int, now: float) -> bool:
         """The delivery may be acked. True if a frame is due at once. Nothing happens the second time."""
-        if tag != self._head:
-            if tag > self._head and tag not in self._single:
-                self._behind.setdefault(tag, now)
+        if tag >= self._next:
+            self._unfinished.update(dict.fromkeys(range(self._next, tag)))
+            self._next = tag + 1
+        elif tag in self._unfinished:
+            del self._unfinished[tag]
+        else:
+            return False
+        head = next(iter(self._unfinished), self._next)
+        self.begun = tag <= head and not self._prefix
+        if tag > head:
+            self._behind[tag] = now
             return len(self._behind) >= self._half
-        if not self._prefix:
+        if self.begun:
             self._since = now
-        self._behind[tag] = now
-        while True:
-            if self._behind.pop(self._head, None) is not None:
-                self._last = self._head
-                self._prefix += 1
-            elif self._head in self._single:
-                self._single.remove(self._head)
-            else:
-                return self._prefix >= self._batch
-            self._head += 1
+        reached = [other for other in self._behind if other < head]
+        for other in reached:
+            del self._behind[other]
+        self._prefix += 1 + len(reached)
+        self._last = max(tag, *reached) if reached else tag
+        return self._prefix >= self._batch
 
     def take(self, now: float, *, everything: bool = False) -> Ack | None:
         """The next frame, if it is time for one. It counts as sent."""
@@ -78,7 +85,6 @@ class AckWindow:
             tag, finished = next(iter(self._behind.items()))
             if everything or len(self._behind) >= self._half or now >= finished + STALL_DELAY:
                 del self._behind[tag]
-                self._single.add(tag)
                 return Ack(tag, multiple=False)
         return None
 
@@ -99,12 +105,13 @@ class Acks:
         self._window = AckWindow(prefetch)
         self._timer: asyncio.TimerHandle | None = None
         self._sending: asyncio.Task[None] | None = None
+        self._closed = False
 
     def ack(self, tag: int) -> None:
         """The delivery is done; its ack is on its way within STALL_DELAY."""
         if self._window.finish(tag, self._loop.time()):
             self._send()
-        elif self._timer is None:
+        elif self._timer is None or self._window.begun:
             self._wait()
 
     async def flush(self) -> None:
@@ -117,11 +124,13 @@ class Acks:
 
     def close(self) -> None:
         """The channel is gone, and the deliveries with it."""
+        self._closed = True
         self._stop_timer()
         if self._sending is not None:
             self._sending.cancel()
 
     def _wait(self) -> None:
+        self._stop_timer()
         due = self._window.next_due()
         if due is not None:
             self._timer = self._loop.call_at(due, self._send)
@@ -146,7 +155,7 @@ class Acks:
 
     def _sent(self, _: asyncio.Task[None]) -> None:
         self._sending = None
-        if not self._channel.is_closed:
+        if not (self._closed or self._channel.is_closed):
             self._wait()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import time
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -34,6 +35,8 @@ from app.queue.providers.rabbitmq.connection import (
 from app.queue.providers.rabbitmq.errors import reply, translated
 
 OPEN_TIMEOUT = 10.0
+NEXT_CHANNEL, MAX_NEXT_CHANNEL = 5.0, 120.0
+"""Seconds between the channels that a queue costs which goes on refusing messages: at first, and at most."""
 FRAME_BUFFER = 100
 """Frames, three a message, that aiormq reads at a time. With its default of 10 it goes to and fro for each message."""
 LARGE = 16_384
@@ -168,6 +171,8 @@ class PublishChannel(Channel):
     def __init__(self, config: RabbitMQQueueConfig) -> None:
         super().__init__(config, Purpose.PUBLISH)
         self._in_flight: dict[str, list[asyncio.Future[None]]] = {}
+        self._refusing: dict[str, tuple[float, float]] = {}
+        """Queues that refuse messages: when the channel is given up for it next, and the seconds to the time after."""
 
     async def put(self, queue: str, message: Message) -> None:
         """Return once the broker has confirmed that `message` is in `queue`, on disk.
@@ -211,18 +216,31 @@ class PublishChannel(Channel):
                     mandatory=True,
                     wait=len(message.body) >= LARGE,
                 )
+            if self._refusing:
+                self._refusing.pop(queue, None)
         except BrokerError as error:
             cause = error.__cause__
             if isinstance(cause, aiormq.exceptions.PublishError):
                 raise UnroutableError(f"the broker has no queue {queue!r}; the message went nowhere") from None
             if isinstance(cause, aiormq.exceptions.DeliveryError):
-                # A quorum queue whose leader has died refuses until there is another. A channel that was refused so is
-                # refused for as long as the dead node is down (RabbitMQ 3.10): only the next one is told of the other.
-                self.lose(f"the broker refused a message for queue {queue!r}")
+                self._refused(queue)
                 raise BrokerUnavailableError(f"the broker refused the message for queue {queue!r}") from None
             if isinstance(cause, aiormq.exceptions.ChannelInvalidStateError):
                 raise BrokerUnavailableError("not connected to the broker") from None
             raise PublishError(f"{error}; the broker had not confirmed", may_have_landed=True) from error
+
+    def _refused(self, queue: str) -> None:
+        """Give the channel up, now and then.
+
+        A quorum queue whose leader has died refuses until there is another. A channel that was refused so is refused
+        for as long as the dead node is down (RabbitMQ 3.10): only the next one is told of the other. But a full queue
+        refuses too, and a new channel costs the others on it what they have on their way.
+        """
+        now = time.monotonic()
+        due, pause = self._refusing.get(queue, (now, NEXT_CHANNEL))
+        if now >= due:
+            self._refusing[queue] = (now + pause, min(2 * pause, MAX_NEXT_CHANNEL))
+            self.lose(f"the broker refused a message for queue {queue!r}")
 
 
 def properties_of(message: Message) -> spec.Basic.Properties:

@@ -99,10 +99,10 @@ class RabbitMQConnectionManager:
                 if not closing.done():
                     self._silent.add(connection)  # the next one need not wait for an answer that does not come
         finally:
-            async with self._locks[purpose]:
-                self._users[purpose] -= 1
-                if self._users[purpose] == 0 and (last := self._connections.pop(purpose, None)) is not None:
-                    await close(last, 0.1 if last in self._silent else CLOSE_TIMEOUT)
+            # Without the lock, which another queue may hold for as long as it tries to connect.
+            self._users[purpose] -= 1
+            if self._users[purpose] == 0 and (last := self._connections.pop(purpose, None)) is not None:
+                await close(last, 0.1 if last in self._silent else CLOSE_TIMEOUT)
 
     async def _close_channel(
         self, connection: aio_pika.abc.AbstractConnection, channel: aiormq.abc.AbstractChannel

@@ -33,6 +33,7 @@ class AsyncRabbitMQConsumer(QueueConsumer):
         self._consumer_tag: str | None = None
         self._changing = asyncio.Lock()
         self._received = 0
+        self._closes = 0
 
     async def open(self) -> None:
         self._consumer_tag = None
@@ -53,6 +54,7 @@ class AsyncRabbitMQConsumer(QueueConsumer):
                 return why
 
     async def close(self) -> None:
+        self._closes += 1
         self._consumer_tag = None
         await self._channel.close()
 
@@ -76,13 +78,14 @@ class AsyncRabbitMQConsumer(QueueConsumer):
             if not self.registered or self._consumer_tag is None:
                 return
             spare, channel, received = ConsumeChannel(self.config), self._channel, self._received
+            closes = self._closes
             try:
                 await spare.open()
                 await self._cancel(self._consumer_tag)
                 # If something came meanwhile it is in hand, and can be settled on its own channel alone.
                 chosen = spare if self._received == received else channel
                 tag = await self._consume(chosen)
-                if not channel.is_open:
+                if closes != self._closes or not channel.is_open:
                     raise BrokerUnavailableError("closed while the consumer was renewed")
                 spare = channel if chosen is spare else spare
                 self._channel, self._consumer_tag = chosen, tag

@@ -47,6 +47,9 @@ class AsyncRabbitMQPublisher(GuardedPublisher):
         return await self._channel.lost()
 
     async def close(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
         await self._channel.close()
 
     @property
