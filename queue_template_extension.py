@@ -33,6 +33,7 @@ LIBRARIES = frozenset(
     {
         *(
             "aio-pika",
+            "aiormq",
             "fastapi",
             "nats-py",
             "prometheus-client",

@@ -17,6 +17,9 @@ logger = logging.getLogger(__name__)
 BLOCKED_AFTER = 2.0
 """Seconds without a turn of its loop after which a thread counts as blocked."""
 TICK = 0.25
+SWITCH_INTERVAL = 0.0001
+"""Seconds after which a thread that computes lets another one go on. With Python's own 5 ms, an HTTP request waits two
+or three times as long for a busy consumer."""
 
 
 class Group(Protocol):
@@ -107,6 +110,7 @@ class ConsumerThreads:
 
     def start(self) -> None:
         """Start all groups. Returns at once."""
+        sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL))
         self._futures = [self._executor.submit(thread.run) for thread in self._threads]
         threading.Thread(target=self._watch, name="consumer-watchdog", daemon=True).start()
 

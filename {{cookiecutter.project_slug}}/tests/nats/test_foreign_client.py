@@ -123,3 +123,17 @@ async def test_orders_to_the_server_in_a_message_are_not_given_again(
         assert {name for name in stored.headers if name.startswith("Nats-")} == {"Nats-Msg-Id", "Nats-Expected-Stream"}
         assert stored.headers["Nats-Msg-Id"] != "a"
         await dead_letters.close()
+
+
+async def test_a_message_too_large_to_be_handed_over_holds_nobody_up(
+    nats_url: str, queue_name: str, jetstream: JetStreamContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    handler = UserHandler()
+    keys = {"prefetch": 1, "concurrency": 1, "max_message_bytes": 1000}
+    async with running((queue_config(queue_name, "nats", broker_url=nats_url, **keys), handler)) as service:
+        huge = b"x" * (1024 * 1024 - len(HEADERS[0]))
+        await send_raw(nats_url, queue_name, [HEADERS[0], HEADERS[0]], huge)
+        await service.publisher(queue_name).publish_message(queue_name, audio())
+        await eventually(lambda: len(handler.handled) == 1, "the message behind them is handled")
+    assert caplog.text.count("stays where it is") == 2
+    assert (await jetstream.stream_info(queue_name)).state.messages == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from app.queue.headers import FRESH, History, history, with_failure, with_history
@@ -118,3 +119,17 @@ def test_a_repeated_publish_is_stored_as_the_same_and_another_body_is_not() -> N
 def test_a_hand_over_is_stored_as_the_same_however_often_it_is_tried() -> None:
     assert handed_over_as(received(None)) == handed_over_as(received({"a": "b"}, delivered=3))
     assert handed_over_as(received(None)) != handed_over_as(received(None, place=6))
+
+
+@pytest.mark.parametrize("message_id", [" padded ", "x\r\ninjected: yes", "caf\u00e9", ""])
+def test_an_id_of_any_kind_comes_back_as_it_was(message_id: str) -> None:
+    sent = to_headers(Message(b"{}", message_id))
+    assert not any("\n" in value for value in sent.values())
+    found, own_id = to_message(received(headers=sent))
+    assert own_id == message_id
+    assert found.message_id == message_id or not message_id
+
+
+def test_what_the_provider_uses_of_nats_py_without_being_promised_it_is_there() -> None:
+    for name in ("_close", "_process_headers", "_transport", "_status"):
+        assert hasattr(Client(), name), name

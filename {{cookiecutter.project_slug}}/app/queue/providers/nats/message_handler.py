@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
-from app.queue.errors import AckLostError, BrokerError, BrokerUnavailableError, PublishError, UnroutableError
+from app.queue.errors import (
+    AckLostError,
+    BrokerError,
+    BrokerUnavailableError,
+    DeliveryLostError,
+    MessageTooLargeError,
+    PublishError,
+    UnroutableError,
+)
 from app.queue.interfaces import Delivery, Message, Place, QueueProcessor
 from app.queue.providers.nats.link import NatsLink
 from app.queue.providers.nats.messages import handed_over_as
@@ -15,6 +24,11 @@ from app.queue.providers.nats.streams import ensure_stream, subject
 
 if TYPE_CHECKING:
     from app.queue.providers.nats.config import NatsQueueConfig
+
+logger = logging.getLogger(__name__)
+
+TOO_LARGE_AGAIN = 3600.0
+"""Seconds until a message is delivered again that leaves no room for what a hand-over adds to it."""
 
 
 class NatsMessageHandler(QueueProcessor):
@@ -46,6 +60,11 @@ class NatsMessageHandler(QueueProcessor):
                 await self._put(target, message, handed_over_as(token.received), delay)
         except TimeoutError:
             raise PublishError(f"the broker did not confirm for {target!r} in time", may_have_landed=True) from None
+        except MessageTooLargeError as error:
+            # It would be too large at every try, and must not hold a place in hand for ever.
+            logger.warning("%s: message %s stays where it is: %s", self.queue_name, message.message_id, error)
+            await token.put_back(TOO_LARGE_AGAIN)
+            raise DeliveryLostError(str(error)) from error
         try:
             await self.ack(delivery)
         except BrokerError as error:

@@ -35,16 +35,18 @@ _VALUE = re.compile(r"[^\s](?:[^\r\n]*[^\s])?|")
 def to_message(received: Msg) -> tuple[Message, str]:
     """A received message and the id that it came with, "" if none."""
     given = received.headers or {}
-    own_id = given.get(MESSAGE_ID) or given.get(STORED_AS) or ""
+    others = _others(given.get(OTHERS, "{}"))
+    own_id = str(others.pop(MESSAGE_ID, "")) or given.get(MESSAGE_ID) or given.get(STORED_AS) or ""
     headers: dict[str, Any] = {name: value for name, value in given.items() if _travels(name)}
-    headers.update(_others(given.get(OTHERS, "{}")))
+    headers.update(others)
     return Message(received.data, own_id or _made_up_id(received), headers), own_id
 
 
 def to_headers(message: Message) -> dict[str, str]:
     """A message's headers as they are sent."""
-    headers = {MESSAGE_ID: message.message_id}
-    others: dict[str, Any] = {}
+    plain = _VALUE.fullmatch(message.message_id)
+    headers = {MESSAGE_ID: message.message_id} if plain else {}
+    others: dict[str, Any] = {} if plain else {MESSAGE_ID: message.message_id}
     for name, value in message.headers.items():
         if isinstance(value, str) and _NAME.fullmatch(name) and _VALUE.fullmatch(value):
             if _travels(name):
