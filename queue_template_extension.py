@@ -31,20 +31,9 @@ PREFIXES = ("dlq_", "parked_", "retry_")
 YAML_WORDS = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
 LIBRARIES = frozenset(
     {
-        *(
-            "aio-pika",
-            "aiormq",
-            "fastapi",
-            "nats-py",
-            "prometheus-client",
-            "pybreaker",
-            "pydantic",
-            "pyyaml",
-            "redis",
-            "tenacity",
-        ),
+        *("aio-pika", "aiormq", "fastapi", "nats-py", "prometheus-client", "pybreaker", "pydantic", "pyyaml", "redis"),
         *("httpx2", "hypothesis", "import-linter", "mypy", "pika", "pytest", "pytest-asyncio", "pytest-timeout"),
-        *("pytest-xdist", "ruff", "schemathesis", "trustme", "types-pyyaml", "uvicorn"),
+        *("pytest-xdist", "ruff", "schemathesis", "tenacity", "trustme", "types-pyyaml", "uvicorn"),
     }
 )
 """What the project's pyproject.toml asks for: a project of that name would depend on itself."""
