@@ -46,11 +46,20 @@ async def count_publishing(queue: str, message: Message, call_next: PublishNext)
     try:
         await call_next(queue, message)
     except Exception:
-        PUBLISH_FAILED.labels(queue).inc()
+        PUBLISH_FAILED.labels(_text(queue)).inc()
         raise
     _published(queue).inc()
 
 
 # The two that every message costs. To look a label up takes longer than to count.
 _handled = cache(HANDLED.labels)
-_published = cache(PUBLISHED.labels)
+
+
+@cache
+def _published(queue: str) -> Counter:
+    return PUBLISHED.labels(_text(queue))
+
+
+def _text(queue: str) -> str:
+    """Whatever a caller calls a queue, as text that can be sent: or else nothing at all could be shown any more."""
+    return queue.encode(errors="backslashreplace").decode()

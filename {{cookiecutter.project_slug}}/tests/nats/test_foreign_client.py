@@ -136,4 +136,5 @@ async def test_a_message_too_large_to_be_handed_over_holds_nobody_up(
         await service.publisher(queue_name).publish_message(queue_name, audio())
         await eventually(lambda: len(handler.handled) == 1, "the message behind them is handled")
     assert caplog.text.count("stays where it is") == 2
+    assert "max_payload is 1048576" in caplog.text
     assert (await jetstream.stream_info(queue_name)).state.messages == 2

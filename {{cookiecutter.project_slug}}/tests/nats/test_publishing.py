@@ -164,20 +164,6 @@ async def test_a_message_as_large_as_the_server_takes_reaches_the_dlq(
         await dead_letters.close()
 
 
-async def test_a_message_that_leaves_no_room_for_a_header_is_held_and_that_is_said(
-    nats_url: str, queue_name: str, jetstream: JetStreamContext, caplog: pytest.LogCaptureFixture
-) -> None:
-    handler = UserHandler()
-    config = queue_config(queue_name, "nats", broker_url=nats_url, max_message_bytes=1000)
-    async with running((config, handler)) as service:
-        await jetstream.publish(queue_name, b"x" * 1_048_576)
-        await eventually(lambda: "is held: " in caplog.text, "it is said")
-        assert "max_payload is 1048576" in caplog.text
-        await service.publisher(queue_name).publish_message(queue_name, audio())
-        await eventually(lambda: len(handler.handled) == 1, "others are handled")
-        assert (await jetstream.consumer_info(queue_name, "service")).num_ack_pending == 1
-
-
 async def test_a_publish_to_a_stream_that_takes_less_is_too_large(
     nats_url: str, queue_name: str, jetstream: JetStreamContext
 ) -> None:

@@ -10,9 +10,11 @@ import httpx2
 import pytest
 import pytest_asyncio
 
+from app.queue.errors import PublishError
 from app.queue.providers.memory.consumer import MemoryConsumer
 from app.queue.providers.memory.publisher import MemoryPublisher
-from tests.tools.example import UserHandler, audio
+from app.queue.setup import get_publisher
+from tests.tools.example import UserHandler, audio, queue_config
 from tests.tools.server import API_KEY, serving
 from tests.tools.waiting import eventually
 
@@ -172,3 +174,13 @@ async def test_metrics_count_what_happened(client: httpx2.AsyncClient, handler: 
     await asyncio.gather(*(client.post(PATH, json=audio(number)) for number in range(20)))
     await eventually(lambda: len(handler.handled) == 20, "they are handled")
     assert (await count("handled"), await count("published")) == (before[0] + 20, before[1] + 20)
+
+
+async def test_whatever_a_caller_calls_a_queue_the_metrics_can_be_read(client: httpx2.AsyncClient) -> None:
+    publisher = get_publisher(queue_config())
+    with pytest.raises(PublishError):
+        await publisher.publish_message("no\udc80where", audio())
+    await publisher.close()
+    answer = await client.get("/metrics")
+    assert answer.status_code == 200
+    assert "no\\\\udc80where" in answer.text
