@@ -202,7 +202,7 @@ class DeadLetterQueueHandler(ABC):
 
     @abstractmethod
     async def depth(self) -> int:
-        """How many messages lie there. Raises BrokerError."""
+        """How many messages lie there; those in hand count or don't, as the broker has it. Raises BrokerError."""
 
     @abstractmethod
     async def take(self) -> Delivery | None:

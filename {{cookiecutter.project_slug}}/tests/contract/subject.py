@@ -123,7 +123,10 @@ class Inbox:
 
     async def has(self, count: int) -> list[Delivery]:
         """Wait until so many deliveries have come, and return them."""
-        await eventually(lambda: len(self.deliveries) >= count, f"{count} deliveries come")
+        try:
+            await eventually(lambda: len(self.deliveries) >= count, f"{count} deliveries come")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; there came {len(self.deliveries)}: {self.ids}") from None
         return self.deliveries
 
     async def close(self) -> None:

@@ -116,8 +116,10 @@ class BrokerNode(ABC):
     def kill(self) -> None:
         """`kill -9`, for the server and all it started."""
         if self._process is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            for pid in (self._process.pid, *_children(self._process.pid)):
+                for kill in (os.killpg, os.kill):  # a child may have a group of its own
+                    with suppress(ProcessLookupError):
+                        kill(pid, signal.SIGKILL)
             self._process.wait(timeout=30)
             self._process = None
 
@@ -125,6 +127,14 @@ class BrokerNode(ABC):
         """Kill the server, and delete its data."""
         self.kill()
         shutil.rmtree(self.home, ignore_errors=True)
+
+
+def _children(pid: int) -> list[int]:
+    """The processes that this one has started, where there is a `pgrep` that knows."""
+    if shutil.which("pgrep") is None:
+        return []
+    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False).stdout.split()
+    return [other for child in found for other in (int(child), *_children(int(child)))]
 
 
 def kinds() -> list[type[BrokerNode]]:
