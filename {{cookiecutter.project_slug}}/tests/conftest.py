@@ -7,6 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from app.queue.providers.memory.broker import broker
+from tests.contract.figures import FigureTable
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Print the table of the contract suite at the end, whichever processes its tests ran in."""
+    config.pluginmanager.register(FigureTable(), "contract-figures")
 
 
 @pytest.fixture(autouse=True)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
 
 import pytest
 
 from tests.contract.claims import Claims, all_claims
+from tests.contract.figures import FIGURE
 from tests.contract.subject import Subject
 from tests.tools.broker_node import BrokerNode
 
 Figure = Callable[[str, object], None]
-_FIGURES = pytest.StashKey[dict[str, dict[str, str]]]()
 
 
 @pytest.fixture(
@@ -80,24 +79,11 @@ async def private(claims: Claims, node: BrokerNode) -> AsyncIterator[Subject]:
 @pytest.fixture
 def figure(request: pytest.FixtureRequest, claims: Claims) -> Figure:
     """`figure(what, value)` puts a value into the provider's column of the table that ends the run."""
-    table = request.config.stash.setdefault(_FIGURES, {})
 
     def note(what: str, value: object) -> None:
-        table.setdefault(what, {})[claims.provider] = str(value)
+        request.node.user_properties.append((FIGURE, (what, claims.provider, str(value))))
 
     return note
-
-
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    table = config.stash.get(_FIGURES, {})
-    if not table:
-        return
-    columns = sorted({provider for row in table.values() for provider in row})
-    terminalreporter.section("what the faults cost")
-    terminalreporter.write_line("| " + " | ".join(["", *columns]) + " |")
-    terminalreporter.write_line("| --- " * (len(columns) + 1) + "|")
-    for what, row in table.items():
-        terminalreporter.write_line("| " + " | ".join([what, *(row.get(name, "-") for name in columns)]) + " |")
 
 
 def _give_up(why: str) -> None:
