@@ -229,6 +229,25 @@ def test_the_end_of_input_is_a_no(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not changing.agreed(Options(), str)
 
 
+def test_an_entry_goes_before_the_keys_that_the_user_has_behind_the_queues(project: Project) -> None:
+    with (project.path / "queues.yaml").open("a", encoding="utf-8") as file:
+        file.write("\nconsumer_threads: 2\ndrain:\n  delay: 1\n  timeout: 20\n")
+    commit(project.path, "Settings of the whole file")
+    script(project, "add-queue", "--yes", "invoices: invoice.sent")
+    document = yaml.safe_load(project.read("queues.yaml"))
+    assert [queue["name"] for queue in document["queues"]] == ["user_channel", "orders", "invoices"]
+    assert (document["consumer_threads"], document["drain"]) == (2, {"delay": 1, "timeout": 20})
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}"])
+def test_a_cruft_json_that_can_not_be_read_is_said_in_one_line(project: Project, content: str) -> None:
+    (project.path / ".cruft.json").write_text(content, encoding="utf-8")
+    commit(project.path, "Broken")
+    said = script(project, "add-queue", "--yes", "invoices", code=1)
+    assert said.startswith("Error: .cruft.json can't be read")
+    assert said.count("\n") == 1
+
+
 def test_a_queue_is_added_with_handler_test_and_entry_and_nothing_is_overwritten(project: Project) -> None:
     lines = touch(project.path)
     commit(project.path, "Work")

@@ -11,6 +11,8 @@ import tomllib
 from collections.abc import Iterator
 from fnmatch import fnmatch
 
+from template.entries import START as ENTRY
+
 SHARED = (
     "queues.yaml",
     "pyproject.toml",
@@ -22,6 +24,7 @@ SHARED = (
     "README*.md",
 )
 OURS, BASE, THEIRS, END = (re.compile(mark + r"(?: .*)?\n?") for mark in ("<{7}", r"\|{7}", "={7}", ">{7}"))
+KEY = re.compile(r"(?P<key>[\w-]+) *:(?P<value>.*)")
 IMPORT = re.compile(r"(?:from [\w.]+ )?import .*\n| {4}\w+,\n")
 Lines = list[str]
 
@@ -45,6 +48,8 @@ def mended(name: str, text: str) -> tuple[str, int]:
             continue
         ours, base, theirs, raw = _hunk(line, lines)
         both = combined(ours, base, theirs)
+        if both is not None and name == "queues.yaml" and starts(theirs, base):
+            both = among_entries(ours, theirs[len(base) :])
         if both is None and name.endswith(".py") and only_imports(base, theirs):
             both = ours  # what is missing then comes back: imports.py
         result += raw if both is None else both
@@ -77,6 +82,14 @@ def combined(ours: Lines, base: Lines, theirs: Lines) -> Lines | None:
     return with_change(base, ours, theirs) if result is None else result
 
 
+def among_entries(ours: Lines, added: Lines) -> Lines:
+    """`ours` with entries added to its list of queues: before whatever key of the whole file comes behind that."""
+    place = next((number for number, line in enumerate(ours) if KEY.match(line)), len(ours))
+    while 0 < place < len(ours) and (not ours[place - 1].strip() or ours[place - 1].startswith("#")):
+        place -= 1  # what is said of a key goes with it
+    return ours[:place] + added + ours[place:]
+
+
 def with_change(base: Lines, changed: Lines, other: Lines) -> Lines | None:
     """`other` with what was added to or removed from one end of `base` to make `changed`, or None."""
     if starts(changed, base):
@@ -107,12 +120,27 @@ def ends(lines: Lines, tail: Lines) -> bool:
 
 
 def parses(name: str, text: str) -> bool:
-    """Whether a file of Python or TOML can still be read."""
+    """Whether a file of Python or TOML can still be read, and whether all entries of queues.yaml are queues."""
     try:
         if name.endswith(".py"):
             ast.parse(text)
         elif name.endswith(".toml"):
             tomllib.loads(text)
+        elif name == "queues.yaml":
+            return entries_are_queues(text)
     except (SyntaxError, ValueError):
         return False
+    return True
+
+
+def entries_are_queues(text: str) -> bool:
+    """Whether every entry is in the list under `queues:`, as far as can be seen without a parser of YAML."""
+    key = ""
+    for line in text.splitlines():
+        if found := KEY.match(line):
+            key = found["key"]
+            if key == "queues" and found["value"].partition(" #")[0].strip():
+                return False  # a list in one line, and no place for an entry
+        elif ENTRY.fullmatch(line) and key != "queues":
+            return False
     return True

@@ -40,7 +40,14 @@ class Project:
         """The content of `.cruft.json`: template, commit, checkout, context, directory, skip."""
         if not self.state_file.is_file():
             raise TemplateError(LINK)
-        state: dict[str, Any] = json.loads(self.state_file.read_text(encoding="utf-8"))
+        try:
+            state: dict[str, Any] = json.loads(self.state_file.read_text(encoding="utf-8"))
+            answers_of(state), state["template"], state["commit"]
+        except (ValueError, KeyError, TypeError) as error:
+            check_nothing_is_left(self)
+            raise TemplateError(
+                f".cruft.json can't be read ({error!r}); git has it as it was: git checkout HEAD -- .cruft.json"
+            ) from None
         return state
 
     def git_path(self, name: str) -> Path:

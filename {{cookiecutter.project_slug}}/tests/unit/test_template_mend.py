@@ -69,3 +69,33 @@ def test_only_files_that_both_sides_write_are_mended() -> None:
     shared = ("queues.yaml", "app/main.py", "app/queue/handlers/orders.py", "tests/handlers/test_orders.py")
     assert all(is_shared(name) for name in shared)
     assert not any(is_shared(name) for name in ("app/queue/policy.py", "app/queue/providers/memory/broker.py"))
+
+
+ENTRY = ["  - name: new\n", "    type: memory\n"]
+OLD = ["  - name: old\n", "    type: memory\n"]
+DRAIN = ["# how it ends\n", "drain:\n", "  delay: 1\n"]
+
+
+@pytest.mark.parametrize(
+    ("ours", "base", "theirs"),
+    [
+        (DRAIN, [], ENTRY),
+        (["\n", *DRAIN], [], ENTRY),
+        ([OLD[0], "    type: nats\n", *DRAIN], OLD, [*OLD, *ENTRY]),
+        (["    prefetch: 5\n", *DRAIN], [], ENTRY),
+    ],
+)
+def test_an_entry_is_added_to_the_queues_whatever_key_the_user_has_behind_them(
+    ours: list[str], base: list[str], theirs: list[str]
+) -> None:
+    head = "queues:\n" + ("" if base else "".join(OLD))
+    text, left = mended("queues.yaml", head + conflict(ours, base, theirs))
+    assert left == 0
+    before, _, behind = text.partition("# how it ends\ndrain:\n")
+    assert "".join(ENTRY) in before
+    assert behind == "  delay: 1\n"
+
+
+@pytest.mark.parametrize("head", ["queues: [{name: old, type: memory}]\n", "queues:\n  - name: old\ndrain:\n"])
+def test_an_entry_that_would_be_no_queue_is_a_conflict(head: str) -> None:
+    assert mended("queues.yaml", head + conflict(["  # mine\n"], [], ENTRY))[1] == 1
