@@ -126,7 +126,8 @@ def _parse_types(queue: str, text: str) -> tuple[MessageType, ...]:
         method = re.sub(r"[.-]", "_", name)
         if method.startswith("_") or keyword.iskeyword(method):
             why = "begins with '_'" if method.startswith("_") else "is a Python keyword"
-            raise _wrong(f"queue {queue!r}: type {name!r} {why}, and so can't be a public method")
+            by_hand = f"write one by hand, with @message_type({name!r})"
+            raise _wrong(f"queue {queue!r}: type {name!r} {why}, and so can't be a public method; {by_hand}")
         found = MessageType(name, method, f"{_camel(method)}Message")
         for other in types:
             if found.name == other.name:

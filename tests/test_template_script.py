@@ -229,6 +229,35 @@ def test_the_end_of_input_is_a_no(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not changing.agreed(Options(), str)
 
 
+def test_an_undo_takes_back_nothing_but_what_waits_to_be_committed(project: Project) -> None:
+    script(project, "add-queue", "--yes", "invoices")
+    run(project.path, "git", "reset", "--hard", "--quiet")
+    (project.path / "app/main.py").write_text("# written since", encoding="utf-8")
+    assert "is staged any more" in script(project, "undo", code=1)
+    assert project.read("app/main.py") == "# written since"
+
+
+def test_what_was_undone_is_kept_each_time(project: Project) -> None:
+    kept = []
+    for queue in ("invoices", "returns"):
+        script(project, "add-queue", "--yes", queue)
+        kept.append(script(project, "undo").split("git diff HEAD ")[1].split(",")[0])
+    run(project.path, "git", "reflog", "expire", "--expire=now", "--all")
+    run(project.path, "git", "gc", "--quiet", "--prune=now")
+    for commit_id, queue in zip(kept, ("invoices", "returns"), strict=True):
+        assert queue in run(project.path, "git", "show", f"{commit_id}:queues.yaml")
+
+
+def test_a_method_is_added_to_its_class_whatever_is_behind_it(project: Project) -> None:
+    with (project.path / HANDLER).open("a", encoding="utf-8") as file:
+        file.write("\n\ndef helper(x: int) -> int:\n    return x + 1\n")
+    commit(project.path, "A helper")
+    script(project, "add-type", "--yes", "orders", "order.paid")
+    source = project.read(HANDLER)
+    assert source.index("async def order_paid") < source.index("def helper")
+    assert source.endswith("    return x + 1\n")
+
+
 def test_an_entry_goes_before_the_keys_that_the_user_has_behind_the_queues(project: Project) -> None:
     with (project.path / "queues.yaml").open("a", encoding="utf-8") as file:
         file.write("\nconsumer_threads: 2\ndrain:\n  delay: 1\n  timeout: 20\n")

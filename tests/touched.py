@@ -18,7 +18,7 @@ def touch(project: Path) -> dict[str, list[str]]:
         _edit(test, r'(process_message\(\{"type": "[^"]*")\}', r'\1, "user_id": 1}')
     _edit(project / "queues.yaml", r"(      max_attempts: \d+\n)", r"\1      initial_delay: 2 # mine\n")
     with (project / "queues.yaml").open("a", encoding="utf-8") as file:
-        file.write("    prefetch: 50 # mine\n")
+        file.write("    prefetch: 50 # mine\n\nconsumer_threads: 3 # mine\n")
     main = project / "app/main.py"
     _edit(main, r"(from fastapi import FastAPI\n)", r"\1from fastapi.responses import PlainTextResponse\n")
     with main.open("a", encoding="utf-8") as file:

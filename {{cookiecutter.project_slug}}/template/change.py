@@ -143,7 +143,7 @@ def agreed(options: Options, diff: Callable[[], str]) -> bool:
     if options.yes:
         return True
     if not sys.stdin.isatty():
-        raise TemplateError("Nothing was changed: there is nobody to ask. With --yes it is done.")
+        raise TemplateError("Nothing was changed: there is nobody to ask. With --yes it is done (make: YES=1).")
     while True:
         try:
             answer = input("Do this? [y]es, [n]o, show the [d]iff: ").strip().lower()[:1]

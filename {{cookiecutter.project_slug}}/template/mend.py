@@ -25,6 +25,7 @@ SHARED = (
 )
 OURS, BASE, THEIRS, END = (re.compile(mark + r"(?: .*)?\n?") for mark in ("<{7}", r"\|{7}", "={7}", ">{7}"))
 KEY = re.compile(r"(?P<key>[\w-]+) *:(?P<value>.*)")
+OUTSIDE = re.compile(r"[^\s#)\]}]")
 IMPORT = re.compile(r"(?:from [\w.]+ )?import .*\n| {4}\w+,\n")
 Lines = list[str]
 
@@ -48,8 +49,8 @@ def mended(name: str, text: str) -> tuple[str, int]:
             continue
         ours, base, theirs, raw = _hunk(line, lines)
         both = combined(ours, base, theirs)
-        if both is not None and name == "queues.yaml" and starts(theirs, base):
-            both = among_entries(ours, theirs[len(base) :])
+        if both is not None and starts(theirs, base):
+            both = inside(ours, theirs[len(base) :])
         if both is None and name.endswith(".py") and only_imports(base, theirs):
             both = ours  # what is missing then comes back: imports.py
         result += raw if both is None else both
@@ -82,9 +83,15 @@ def combined(ours: Lines, base: Lines, theirs: Lines) -> Lines | None:
     return with_change(base, ours, theirs) if result is None else result
 
 
-def among_entries(ours: Lines, added: Lines) -> Lines:
-    """`ours` with entries added to its list of queues: before whatever key of the whole file comes behind that."""
-    place = next((number for number, line in enumerate(ours) if KEY.match(line)), len(ours))
+def inside(ours: Lines, added: Lines) -> Lines:
+    """`ours` with lines added to its end, or if they are indented, to the end of what is: a class, a list of queues.
+
+    Behind that the user may have a function, or a key of the whole file.
+    """
+    first = next((line for line in added if line.strip()), "")
+    place = len(ours)
+    if first.startswith(" "):
+        place = next((number for number, line in enumerate(ours) if OUTSIDE.match(line)), place)
     while 0 < place < len(ours) and (not ours[place - 1].strip() or ours[place - 1].startswith("#")):
         place -= 1  # what is said of a key goes with it
     return ours[:place] + added + ours[place:]

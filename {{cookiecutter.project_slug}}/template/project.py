@@ -80,7 +80,8 @@ def check_nothing_is_left(project: Project) -> None:
     if unmerged | marked | rejected:
         raise TemplateError(
             f"Conflicts of an earlier merge are left in: {', '.join(sorted(unmerged | marked | rejected))}. Resolve "
-            f"them and commit (apply by hand what is in a .rej file, then delete it), or: {COMMAND} undo"
+            "them and commit (apply by hand what is in a .rej file, then delete it), or take the merge back: "
+            f"{COMMAND} undo, or git merge --abort if it was a merge of your own"
         )
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from template.git import SOMEBODY, TemplateError, git
+from template.git import SOMEBODY, TemplateError, git, run_git
 from template.project import Project
 
 FILE = "template-undo.json"
-KEPT = "refs/template/undone"
+KEPT = "refs/template/undone/"
+"""One for each, so that git keeps them all."""
 
 
 def remember(project: Project, what: str) -> None:
@@ -32,6 +33,9 @@ def undo(project: Project) -> str:
             f"'{memory['what']}' is not waiting to be committed any more, so there is nothing to undo; "
             "what was committed is taken back by: git revert"
         )
+    if run_git(project.top, "diff", "--cached", "--quiet", "HEAD").returncode == 0:
+        file.unlink()
+        raise TemplateError(f"Nothing of '{memory['what']}' is staged any more, so there is nothing to undo.")
     kept = _keep(project, head)
     git(project.top, "reset", "--hard", "--quiet", head)
     file.unlink()
@@ -52,5 +56,5 @@ def _keep(project: Project, head: str) -> str:
     finally:
         index.unlink(missing_ok=True)
     kept = git(project.top, "commit-tree", tree, "-p", head, "-m", "Undone", environment=SOMEBODY).strip()
-    git(project.top, "update-ref", KEPT, kept)
+    git(project.top, "update-ref", f"{KEPT}{kept}", kept)
     return kept

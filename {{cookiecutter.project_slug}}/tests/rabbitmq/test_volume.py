@@ -36,7 +36,9 @@ async def test_every_message_ends_where_it_belongs(rabbitmq_url: str, queue_name
             raise RuntimeError("once")
 
     handler = UserHandler(behave)
-    queue = queue_config(queue_name, "rabbitmq", broker_url=rabbitmq_url, prefetch=100, concurrency=50)
+    # A busy machine may take long for a confirm, which is not what is tried here.
+    keys = {"prefetch": 100, "concurrency": 50, "publish_timeout": 60}
+    queue = queue_config(queue_name, "rabbitmq", broker_url=rabbitmq_url, **keys)
     async with serving(tmp_path, [queue.model_dump()], {queue_name: handler}) as client:
         by_http, by_publisher = range(TOTAL // 2), range(TOTAL // 2, TOTAL)
         ids = await asyncio.gather(

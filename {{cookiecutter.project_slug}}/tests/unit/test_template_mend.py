@@ -99,3 +99,25 @@ def test_an_entry_is_added_to_the_queues_whatever_key_the_user_has_behind_them(
 @pytest.mark.parametrize("head", ["queues: [{name: old, type: memory}]\n", "queues:\n  - name: old\ndrain:\n"])
 def test_an_entry_that_would_be_no_queue_is_a_conflict(head: str) -> None:
     assert mended("queues.yaml", head + conflict(["  # mine\n"], [], ENTRY))[1] == 1
+
+
+METHOD = ["\n", "    async def new(self) -> None:\n", "        pass\n"]
+HELPER = ["\n", "\n", "def helper() -> int:\n", "    return 1\n"]
+
+
+@pytest.mark.parametrize("behind", [HELPER, ["\n", "\n", "class Other:\n", "    x = 1\n"], ["\n", "\n", "MINE = 1\n"]])
+def test_a_method_is_added_to_its_class_whatever_the_user_has_behind_it(behind: list[str]) -> None:
+    head = "class Handler:\n    async def old(self) -> None:\n        pass\n"
+    text, left = mended("app/queue/handlers/orders.py", head + conflict(behind, [], METHOD))
+    assert (text, left) == (head + "".join(METHOD) + "".join(behind), 0)
+    base = ["        pass\n"]
+    text, left = mended(
+        "app/queue/handlers/orders.py", head[:-13] + conflict(["        x = 1\n", *behind], base, base + METHOD)
+    )
+    assert (text, left) == (head[:-13] + "        x = 1\n" + "".join(METHOD) + "".join(behind), 0)
+
+
+def test_a_test_is_added_behind_what_the_user_has_at_the_end() -> None:
+    added = ["\n", "\n", "async def test_new() -> None:\n", "    pass\n"]
+    text, left = mended("tests/handlers/test_orders.py", "x = 1\n" + conflict(HELPER, [], added))
+    assert (text, left) == ("x = 1\n" + "".join(HELPER) + "".join(added), 0)
