@@ -260,12 +260,16 @@ def test_a_method_is_added_to_its_class_whatever_is_behind_it(project: Project) 
 
 def test_an_entry_goes_before_the_keys_that_the_user_has_behind_the_queues(project: Project) -> None:
     with (project.path / "queues.yaml").open("a", encoding="utf-8") as file:
-        file.write("\nconsumer_threads: 2\ndrain:\n  delay: 1\n  timeout: 20\n")
+        file.write("    prefetch: 50 # mine\n\nconsumer_threads: 2\ndrain:\n  delay: 1\n  timeout: 20\n")
     commit(project.path, "Settings of the whole file")
     script(project, "add-queue", "--yes", "invoices: invoice.sent")
     document = yaml.safe_load(project.read("queues.yaml"))
     assert [queue["name"] for queue in document["queues"]] == ["user_channel", "orders", "invoices"]
     assert (document["consumer_threads"], document["drain"]) == (2, {"delay": 1, "timeout": 20})
+    commit(project.path, "Invoices")
+    script(project, "remove-queue", "--yes", "invoices")
+    document["queues"].pop()
+    assert yaml.safe_load(project.read("queues.yaml")) == document
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}"])

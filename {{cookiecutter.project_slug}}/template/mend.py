@@ -98,7 +98,7 @@ def inside(ours: Lines, added: Lines) -> Lines:
 
 
 def with_change(base: Lines, changed: Lines, other: Lines) -> Lines | None:
-    """`other` with what was added to or removed from one end of `base` to make `changed`, or None."""
+    """`other` with what was added to or removed from one end of `base` to make `changed`, or with all of it gone."""
     if starts(changed, base):
         return other + changed[len(base) :]
     if ends(changed, base):
@@ -107,6 +107,9 @@ def with_change(base: Lines, changed: Lines, other: Lines) -> Lines | None:
         return other[: len(other) - (len(base) - len(changed))]
     if ends(base, changed) and starts(other, base[: len(base) - len(changed)]):
         return other[len(base) - len(changed) :]
+    places = [number for number in range(len(other)) if starts(other[number:], base)]
+    if base and not changed and len(places) == 1:  # all of it goes, and the other side has it in the middle
+        return other[: places[0]] + other[places[0] + len(base) :]
     return None
 
 

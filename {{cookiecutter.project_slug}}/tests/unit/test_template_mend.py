@@ -26,6 +26,8 @@ def conflict(ours: list[str], base: list[str], theirs: list[str]) -> str:
         ([A, X], [A, B], [B], [X]),
         ([A], [A, B], [Y, B], [Y]),
         ([], [A], [A, Y], [Y]),
+        ([X, A, B, Y], [A, B], [], [X, Y]),
+        ([], [A], [X, A, Y], [X, Y]),
     ],
 )
 def test_a_change_at_one_end_goes_with_any_other(
