@@ -203,6 +203,11 @@ async def test_what_somebody_else_answers_is_no_confirmation(
         await jetstream.delete_stream(queue_name)
         await client.subscribe(queue_name, cb=respond)
         await client.flush()
+
+        async def nobody_else_answers() -> bool:  # the deleted stream may, for a moment
+            return (await client.request(queue_name, b"?")).data == answer
+
+        await eventually(nobody_else_answers, "the stream is gone")
         with pytest.raises(PublishError) as caught:
             await publisher.publish_message(queue_name, audio())
         assert caught.value.may_have_landed
