@@ -101,7 +101,7 @@ from tests.tools.handlers import handler_of
 TEST_CASE = '''async def test_{method}_is_handled() -> None:
     """The payload is validated and the method called, as for a received message; what it raises is raised here."""
     async with handler_of("{queue}") as handler:
-        await handler.process_message({payload})
+{call}
 '''
 
 
@@ -144,11 +144,17 @@ def either(line: str, lines: str) -> str:
 def handler_test(queue: Queue) -> str:
     """The source of `tests/handlers/test_<queue>.py`."""
     types = queue["types"]
-    cases = [
-        TEST_CASE.format(method=kind["method"], queue=queue["name"], payload='{"type": "%s"}' % kind["name"])
-        for kind in types
-    ]
+    cases = [TEST_CASE.format(method=kind["method"], queue=queue["name"], call=call(kind["name"])) for kind in types]
     return TEST.format(queue=queue["name"], tests="\n\n".join(cases))
+
+
+def call(name: str) -> str:
+    """The source of a call with a message of this type."""
+    payload = '{"type": "%s"}' % name
+    return either(
+        "        await handler.process_message(%s)" % payload,
+        "        await handler.process_message(\n            %s\n        )" % payload,
+    )
 
 
 def write_handlers() -> None:
