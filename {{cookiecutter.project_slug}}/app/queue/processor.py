@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import secrets
 import typing
-import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -96,7 +96,7 @@ class MessageProcessor:
 
     async def process_payload(self, queue: str, payload: Payload) -> None:
         """The same for a body that is decoded already, and was not received: it has an id of its own."""
-        with as_current_delivery(DeliveryInfo(queue, uuid.uuid4().hex, 1, {})):
+        with as_current_delivery(DeliveryInfo(queue, secrets.token_hex(16), 1, {})):
             await self.process(queue, encode_json(payload))
 
     def resolve(self, queue: str, body: bytes) -> tuple[Route, Any]:

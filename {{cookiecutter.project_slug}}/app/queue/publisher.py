@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-import uuid
+import secrets
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
@@ -60,7 +60,7 @@ class GuardedPublisher(QueuePublisher):
         message_id: str | None = None,
         headers: Mapping[str, Any] | None = None,
     ) -> str:
-        message = Message(encode(body), message_id or uuid.uuid4().hex, headers or {})
+        message = Message(encode(body), message_id or secrets.token_hex(16), headers or {})
         if len(message.body) > self.config.max_message_bytes:
             raise MessageTooLargeError(
                 f"queue {queue!r}: the message has {len(message.body)} bytes, and max_message_bytes is "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import os
 import socket
@@ -170,7 +169,7 @@ def test_an_api_key_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch
     refused = 0
     for guess in guesses:
         try:
-            asyncio.run(check_api_key(guess.decode("latin-1")))
+            check_api_key(guess.decode("latin-1"))
         except HTTPException:
             refused += 1
     row(

@@ -16,7 +16,6 @@ import aiormq.exceptions
 from aiormq import spec
 
 from app.queue.errors import (
-    BrokerError,
     BrokerUnavailableError,
     PublisherBlockedError,
     PublishError,
@@ -32,7 +31,7 @@ from app.queue.providers.rabbitmq.connection import (
     is_open,
     underlay,
 )
-from app.queue.providers.rabbitmq.errors import reply, translated
+from app.queue.providers.rabbitmq.errors import reply, translated, translation
 
 OPEN_TIMEOUT = 10.0
 NEXT_CHANNEL, MAX_NEXT_CHANNEL = 5.0, 120.0
@@ -208,26 +207,22 @@ class PublishChannel(Channel):
     async def _put(self, channel: aiormq.Channel, queue: str, message: Message) -> None:
         properties = properties_of(message)
         try:
-            with translated("publishing"):
-                await channel.basic_publish(
-                    message.body,
-                    routing_key=queue,
-                    properties=properties,
-                    mandatory=True,
-                    wait=len(message.body) >= LARGE,
-                )
-            if self._refusing:
-                self._refusing.pop(queue, None)
-        except BrokerError as error:
-            cause = error.__cause__
-            if isinstance(cause, aiormq.exceptions.PublishError):
-                raise UnroutableError(f"the broker has no queue {queue!r}; the message went nowhere") from None
-            if isinstance(cause, aiormq.exceptions.DeliveryError):
-                self._refused(queue)
-                raise BrokerUnavailableError(f"the broker refused the message for queue {queue!r}") from None
-            if isinstance(cause, aiormq.exceptions.ChannelInvalidStateError):
-                raise BrokerUnavailableError("not connected to the broker") from None
-            raise PublishError(f"{error}; the broker had not confirmed", may_have_landed=True) from error
+            await channel.basic_publish(
+                message.body, routing_key=queue, properties=properties, mandatory=True, wait=len(message.body) >= LARGE
+            )
+        except aiormq.exceptions.PublishError:
+            raise UnroutableError(f"the broker has no queue {queue!r}; the message went nowhere") from None
+        except aiormq.exceptions.DeliveryError:
+            self._refused(queue)
+            raise BrokerUnavailableError(f"the broker refused the message for queue {queue!r}") from None
+        except aiormq.exceptions.ChannelInvalidStateError:
+            raise BrokerUnavailableError("not connected to the broker") from None
+        except BaseException as error:
+            if (lost := translation("publishing", error)) is error:
+                raise
+            raise PublishError(f"{lost}; the broker had not confirmed", may_have_landed=True) from error
+        if self._refusing:
+            self._refusing.pop(queue, None)
 
     def _refused(self, queue: str) -> None:
         """Give the channel up, now and then.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+import secrets
 from typing import NamedTuple
 
 import aiormq.abc
@@ -33,6 +33,6 @@ def to_delivery(
     """A received message in hand. One without an id gets one, so that there is something to call it by."""
     properties = received.header.properties
     own_id = properties.message_id or ""
-    message = Message(received.body, own_id or uuid.uuid4().hex, properties.headers or {}, properties)
+    message = Message(received.body, own_id or secrets.token_hex(16), properties.headers or {}, properties)
     token = Token(channel, received.channel, received.delivery_tag or 0)
     return Delivery(queue, message, redelivered, token, identity=own_id)

@@ -34,24 +34,31 @@ def translated(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except BrokerError:
-        raise
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
+    except BaseException as error:
+        if (ours := translation(what, error)) is error:
             raise
-        raise BrokerUnavailableError(f"{what}: the connection to the broker was lost") from None
-    except aiormq.exceptions.ChannelAccessRefused as error:
-        raise BrokerRefusedError(f"{what}: no permission: {reply(error)}") from error
-    except (aiormq.exceptions.ChannelPreconditionFailed, aiormq.exceptions.ChannelNotFoundEntity) as error:
-        raise BrokerRefusedError(f"{what}: {reply(error)}") from error
-    except CONNECTION_ERRORS as error:
-        raise BrokerUnavailableError(f"{what}: {reply(error)}") from error
-    except Exception as error:
-        if type(error) is not Exception:
-            raise
-        # aiormq ends what waits on a channel that is closed with a bare Exception().
-        raise BrokerUnavailableError(f"{what}: the channel was closed") from error
+        raise ours from error
+
+
+def translation(what: str, error: BaseException) -> BaseException:
+    """What `translated()` raises for `error`: itself, if it is not the broker's doing."""
+    match error:
+        case BrokerError():
+            return error
+        case asyncio.CancelledError():
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                return error
+            return BrokerUnavailableError(f"{what}: the connection to the broker was lost")
+        case aiormq.exceptions.ChannelAccessRefused():
+            return BrokerRefusedError(f"{what}: no permission: {reply(error)}")
+        case aiormq.exceptions.ChannelPreconditionFailed() | aiormq.exceptions.ChannelNotFoundEntity():
+            return BrokerRefusedError(f"{what}: {reply(error)}")
+    if isinstance(error, CONNECTION_ERRORS):
+        return BrokerUnavailableError(f"{what}: {reply(error)}")
+    if type(error) is Exception:  # with which aiormq ends what waits on a channel that is closed
+        return BrokerUnavailableError(f"{what}: the channel was closed")
+    return error
 
 
 def connection_error(error: Exception, url: URL) -> BrokerError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -76,39 +77,62 @@ def _kept(config: RabbitMQQueueConfig) -> dict[str, Any]:
 
 async def ensure(connection: aio_pika.abc.AbstractConnection, specs: list[QueueSpec], *, declare: bool) -> None:
     """Make all of `specs`, or with `declare` False check that they are there. Raises BrokerError, which names them."""
-    missing = [spec for spec in specs if not await _ensure_one(connection, spec, declare=declare)]
+    left, missing = deque(specs), []
+    while left:
+        refusal = await _ask(connection, left, declare=declare)
+        if refusal is None:
+            break
+        spec = left.popleft()
+        if isinstance(refusal, aiormq.exceptions.ChannelNotFoundEntity):
+            missing.append(spec)
+        else:
+            _adapt(spec, reply(refusal))
     if missing:
         needed = "; ".join(f"{spec.name} (durable, {_shown(spec.arguments)})" for spec in missing)
         raise BrokerRefusedError(f"declare is false, and the broker lacks these queues: {needed}")
 
 
-async def _ensure_one(connection: aio_pika.abc.AbstractConnection, spec: QueueSpec, *, declare: bool) -> bool:
-    """False if the queue isn't there and must not be made. Each try has a channel of its own: a refusal closes it."""
-    with translated(f"queue {spec.name!r}"):
-        async with asyncio.timeout(DECLARE_TIMEOUT), scratch_channel(connection) as channel:
-            try:
-                if declare:
-                    await channel.queue_declare(spec.name, durable=True, arguments=spec.arguments)
-                else:
-                    await channel.queue_declare(spec.name, passive=True)
-            except aiormq.exceptions.ChannelNotFoundEntity:
-                return False
-            except aiormq.exceptions.ChannelPreconditionFailed as error:
-                difference = reply(error)
-            else:
-                return True
-        if not (spec.adaptable and any(name in difference for name in HARMLESS)):
-            raise BrokerRefusedError(
-                f"queue {spec.name!r} exists with other arguments than this service needs ({_shown(spec.arguments)}): "
-                f"{difference}; delete the queue, or use another name"
-            )
-        logger.warning(
-            "queue %r exists with other arguments than this service would give it (%s), and is used as it is: %s",
-            spec.name,
-            _shown(spec.arguments),
-            difference,
+async def _ask(
+    connection: aio_pika.abc.AbstractConnection, left: deque[QueueSpec], *, declare: bool
+) -> aiormq.exceptions.AMQPError | None:
+    """Make or check one after the other, and take it from `left`, until the broker refuses one: that ends the channel.
+
+    Returns the refusal.
+    """
+    loop = asyncio.get_running_loop()
+    with translated(f"queue {left[0].name!r}"):
+        async with asyncio.timeout(DECLARE_TIMEOUT) as limit, scratch_channel(connection) as channel:
+            while left:
+                limit.reschedule(loop.time() + DECLARE_TIMEOUT)
+                spec = left[0]
+                with translated(f"queue {spec.name!r}"):
+                    try:
+                        if declare:
+                            await channel.queue_declare(spec.name, durable=True, arguments=spec.arguments)
+                        else:
+                            await channel.queue_declare(spec.name, passive=True)
+                    except (
+                        aiormq.exceptions.ChannelNotFoundEntity,
+                        aiormq.exceptions.ChannelPreconditionFailed,
+                    ) as refusal:
+                        return refusal
+                left.popleft()
+    return None
+
+
+def _adapt(spec: QueueSpec, difference: str) -> None:
+    """Use a queue as it is, if that can't lose a message. Raises BrokerRefusedError."""
+    if not (spec.adaptable and any(name in difference for name in HARMLESS)):
+        raise BrokerRefusedError(
+            f"queue {spec.name!r} exists with other arguments than this service needs ({_shown(spec.arguments)}): "
+            f"{difference}; delete the queue, or use another name"
         )
-        return await _ensure_one(connection, spec, declare=False)
+    logger.warning(
+        "queue %r exists with other arguments than this service would give it (%s), and is used as it is: %s",
+        spec.name,
+        _shown(spec.arguments),
+        difference,
+    )
 
 
 def _shown(arguments: dict[str, Any]) -> str:
