@@ -46,7 +46,7 @@ def main() -> int:
     quick.add_argument("--messages", type=int, default=10_000)
     quick.set_defaults(command=_quick)
 
-    growing = commands.add_parser("growth", parents=[common], help="size, queues, prefetch, backlog")
+    growing = commands.add_parser("growth", parents=[common], help="size, queues, threads, prefetch, backlog")
     growing.add_argument("--rounds", type=int, default=3)
     growing.add_argument("--messages", type=int, default=20_000)
     growing.add_argument("--backlog", type=int, default=1_000_000, help="at most; the largest is measured once")

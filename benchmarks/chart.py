@@ -44,7 +44,7 @@ def chart(results: Results, names: Sequence[str], title: str, file: Path) -> Non
 
 def growth_chart(steps: Sequence[Step], results: Results, title: str, file: Path) -> None:
     """A column an axis of growth, a row a figure."""
-    figure = Figure(figsize=(11, 6.5), layout="constrained")
+    figure = Figure(figsize=(13, 6.5), layout="constrained")
     panels = figure.subplots(len(FIGURES), len(AXES), sharex="col", sharey="row")
     for column, (axis, label) in enumerate(AXES.items()):
         for panel, (name, (unit, what)) in zip(panels[:, column], FIGURES.items(), strict=True):

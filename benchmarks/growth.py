@@ -1,4 +1,4 @@
-"""How the cost of the generated service grows: with the size of messages, with queues, prefetch and the backlog."""
+"""How the cost of the generated service grows: with the size of messages, queues, threads, prefetch and the backlog."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ class Step:
 AXES = {
     "size": "bytes a message",
     "queues": "queues",
+    "threads": "consumer_threads of 8 queues",
     "prefetch": "prefetch",
     "backlog": "messages in the queue",
 }
@@ -80,6 +81,10 @@ def _steps(base: Settings, run: str, backlog: int, rounds: int) -> Iterator[Step
         yield Step("size", size, replace(one, size=size, messages=max(50, min(base.messages, BYTES // size))), rounds)
     for count, settings in projects.items():
         yield Step("queues", count, replace(settings, messages=max(base.messages, 400 * count)), rounds)
+    eight = tuple(f"{run}_threads_{number}" for number in range(8))
+    for threads in (1, 2, 4, 8):
+        project = str(bake(f"threads{threads}", list(eight), threads))
+        yield Step("threads", threads, replace(base, queues=eight, project=project), rounds)
     for prefetch in (1, 10, 100, 1_000):
         few = max(200, base.messages // 5) if prefetch == 1 else base.messages
         yield Step("prefetch", prefetch, replace(one, prefetch=prefetch, messages=few), rounds)

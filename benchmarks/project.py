@@ -28,8 +28,11 @@ SETTINGS = """
     queue_type: ${QUEUE_TYPE}"""
 
 
-def bake(name: str, queues: list[str]) -> Path:
-    """A project with these queues, each with one message type `work`. Returns its folder."""
+def bake(name: str, queues: list[str], threads: int | None = None) -> Path:
+    """A project with these queues, each with one message type `work`; `threads`: not the default number of them.
+
+    Returns its folder.
+    """
     template = export(BUILD / "template")
     shutil.rmtree(BUILD / name, ignore_errors=True)
     subprocess.run(
@@ -49,5 +52,7 @@ def bake(name: str, queues: list[str]) -> Path:
     text = file.read_text(encoding="utf-8")
     changed = text.replace("\n    enable_dlq: true", "\n    enable_dlq: true" + SETTINGS)
     assert changed.count(SETTINGS) == len(queues), "queues.yaml has another form than this benchmark knows"
+    if threads is not None:
+        changed += f"consumer_threads: {threads}\n"
     file.write_text(changed, encoding="utf-8")
     return project

@@ -89,7 +89,7 @@ def growth_page(tables: str, title: str, how: str, chart: str) -> str:
 
 {how}
 
-What is held still while one thing grows: 100 bytes, one queue, prefetch 100. How it is measured:
+What is held still while one thing grows: 100 bytes, one queue (eight for the threads), prefetch 100. How it is measured:
 [benchmarks.md](../benchmarks.md).
 
 ![The tables as a chart]({chart})
