@@ -61,6 +61,11 @@ def test_a_handler_whose_link_breaks_is_not_run_beside_itself(world: World, row:
     wait_until(lambda: world.ledger.count("begin") > len(ids), 2)
     calls = world.ledger.count("begin")
     fault = "the link breaks under 10 handlers of 3 s, async and plain"
-    row(fault, "each is called once, and acked on the next link", f"{calls} calls", calls == len(ids))
+    row(
+        fault,
+        "each is called once, and acked on the next link",
+        f"{calls} calls, {world.dead()} in the DLQ",
+        calls == len(ids) and world.dead() == 0,
+    )
     service.terminate()
     row(fault, "nothing is left in the queue", f"{world.depth()}", world.depth() == 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from typing import Any
 
 from tests.faults.conftest import WriteRow
 from tests.faults.world import World, wait_until
@@ -12,6 +13,7 @@ from tests.tools.rabbitmq_sender import Sender
 
 KILLS = 5
 TOTAL = 20_000
+EACH = 20
 
 
 def test_a_broker_that_is_killed_five_times_loses_nothing_and_is_consumed_again_at_once(
@@ -46,6 +48,31 @@ def test_a_broker_that_is_killed_five_times_loses_nothing_and_is_consumed_again_
     row(fault, "/health/queue and /health/ready say so within 2 s", f"{max(noticed):.1f} s", max(noticed) < 5)
     row(fault, "consuming within 3 s of its return", f"{max(consuming):.1f} s", max(consuming) < 10)
     row(fault, "ready only when the consumer is registered", f"{early} times too early", early == 0)
+
+
+def test_what_the_service_put_into_classic_queues_outlives_the_broker(world: World, row: WriteRow) -> None:
+    """A quorum queue keeps every message on disk, a classic one only those that ask for it."""
+    keys: dict[str, Any] = {"queue_type": "classic", "retry": {"initial_delay": 5}}
+    service, publisher = world.service(**keys), world.service(environment={"QUEUE_ROLE": "api"}, **keys)
+    service.start()
+    publisher.start()
+    retried = {service.publish(world.queue, fail_first=True).content["message_id"] for _ in range(EACH)}
+    rejected = {service.publish(world.queue, reject=True).content["message_id"] for _ in range(EACH)}
+    wait_until(lambda: world.ledger.count("begin") == 2 * EACH and world.dead() == EACH)
+    service.kill()
+    waiting = {publisher.publish(world.queue).content["message_id"] for _ in range(EACH)}
+    world.node.kill()
+    world.node.start()
+    service.start()
+    world.all_handled(retried | waiting)
+    handled = world.ledger.ids()
+    dead = {properties.message_id for properties, _ in world.dead_letters()}
+    row(
+        f"the broker is killed, with {3 * EACH} messages of the service's in classic queues",
+        "no message is lost",
+        f"{len(waiting & handled)} were published, {len(retried & handled)} to be retried, {len(dead)} in the DLQ",
+        waiting | retried <= handled and dead == rejected,
+    )
 
 
 def confirmed(sender: Sender, count: int) -> bool:

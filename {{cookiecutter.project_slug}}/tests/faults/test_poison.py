@@ -14,7 +14,7 @@ from tests.tools.rabbitmq_queues import channel
 
 ATTEMPTS = 2
 FAILING = b'{"type": "work", "fail": true, "n": %d}'
-BIG = {f"h{number}": "v" * 1000 for number in range(110)}
+BIG = {f"h{number}": "v" * 1000 for number in range(129)}
 EXTREME = {
     "greatest": 2**63 - 1,
     "least": -(2**63),
@@ -53,8 +53,8 @@ CASES: dict[str, tuple[bytes, dict[str, Any], str]] = {
     "half a surrogate": (b'{"type": "work", "x": "\\ud800"}', {}, "not_json"),
     "rejected by the handler": (b'{"type": "work", "reject": true}', {}, "rejected"),
     "an error text of 300 kB": (b'{"type": "work", "fail": true, "text": 300000}', {}, "exhausted"),
-    "110 kB of headers": (b'{"type": "zzz", "n": 1}', {"headers": BIG}, "unknown_type"),
-    "110 kB of headers, failing": (FAILING % 1, {"headers": BIG}, "exhausted"),
+    "129 kB of headers": (b'{"type": "zzz", "n": 1}', {"headers": BIG}, "unknown_type"),
+    "129 kB of headers, failing": (FAILING % 1, {"headers": BIG}, "exhausted"),
     "headers of every type": (b'{"type": "zzz", "n": 2}', {"headers": EXTREME}, "unknown_type"),
     "headers of every type, failing": (FAILING % 2, {"headers": EXTREME}, "exhausted"),
     "properties of 255 bytes": (FAILING % 3, {**LONG, "priority": 255}, "exhausted"),

@@ -100,6 +100,7 @@ def recreated(world: World, row: WriteRow, queue_type: str) -> None:
 def test_a_publish_to_a_deleted_queue_that_nobody_consumes_arrives(world: World, row: WriteRow) -> None:
     service = world.service(environment={"QUEUE_ROLE": "api"})
     service.start()
+    wait_until(lambda: world.depth() == 0, 20)  # it is there
     delete(world, world.queue)
     answers = [service.publish(world.queue) for _ in range(12)]
     done = sum(answer.status == 202 for answer in answers)

@@ -35,6 +35,8 @@ from app.queue.setup import queue_lifespan
 from tests.tools.ledger import Ledger
 
 LEDGER = Path(os.environ["LEDGER"])
+ACK_TRAVELS = 0.3
+"""Seconds: acks wait for others before they are sent, and then the broker has to read them."""
 ledger = Ledger(LEDGER)
 Ack = Callable[[QueueProcessor, Delivery], Awaitable[None]]
 
@@ -110,11 +112,15 @@ async def dying(delivery: Delivery, call_next: HandleNext) -> Outcome:
 
 
 def dying_ack(ack: Ack) -> Ack:
-    """An ack before which the process is killed: above all between handing a message over and that."""
+    """An ack before or after which the process is killed: what is handed over must be safe by then, and not before."""
 
     async def die_and_ack(handler: QueueProcessor, delivery: Delivery) -> None:
-        die_once(delivery.message.message_id, asked_of(delivery), "before the ack")
+        asked = asked_of(delivery)
+        die_once(delivery.message.message_id, asked, "before the ack")
         await ack(handler, delivery)
+        if asked == "after the ack":
+            await asyncio.sleep(ACK_TRAVELS)
+            die_once(delivery.message.message_id, asked, "after the ack")
 
     return die_and_ack
 
