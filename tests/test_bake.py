@@ -7,10 +7,9 @@ from pathlib import Path
 
 import yaml
 
-from tests.conftest import ROOT, Bake, Project
+from tests.conftest import QUICK, ROOT, Bake, Project
 
 SERVICE = ROOT / "{{cookiecutter.project_slug}}"
-QUICK = "not slow"
 BROKERS = ("rabbitmq", "redis", "nats")
 
 
@@ -38,7 +37,7 @@ def test_a_provider_that_nobody_chose_is_not_there(template: Path, bake: Bake) -
         assert not any(broker in project.read(name).lower() for broker in BROKERS), name
     assert "pika" not in project.read("pyproject.toml").replace('module = ["pika.*"]', "")
     check(project)
-    project.run("pytest", "-q", "-p", "no:cacheprovider", "-m", QUICK)
+    project.run("pytest", "-q", "-p", "no:cacheprovider", *QUICK)
 
 
 def test_no_jinja_is_left_and_every_file_parses(default_project: Project) -> None:
@@ -52,7 +51,7 @@ def test_no_module_of_the_service_holds_jinja() -> None:
 
 def test_the_default_project_is_clean_and_its_tests_pass(default_project: Project) -> None:
     check(default_project)
-    assert " passed" in default_project.run("pytest", "-q", "-p", "no:cacheprovider", "-m", QUICK)
+    assert " passed" in default_project.run("pytest", "-q", "-p", "no:cacheprovider", *QUICK)
 
 
 def test_queues_of_all_kinds_in_one_project_are_clean_and_its_tests_pass(bake: Bake) -> None:

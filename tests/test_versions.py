@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.conftest import TOOLS, Project
+from tests.conftest import QUICK, TOOLS, Project
 
 
 def test_the_default_project_is_clean_and_passes_its_tests_with_the_lowest_versions(
@@ -22,7 +22,7 @@ def test_the_default_project_is_clean_and_passes_its_tests_with_the_lowest_versi
         [python, "-m", "ruff", "check", "--no-cache", "."],
         [python, "-m", "ruff", "format", "--no-cache", "--check", "."],
         [python, "-m", "mypy", "--cache-dir", os.devnull],
-        [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow"],
+        [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *QUICK],
     ):
         done = subprocess.run(
             command,
