@@ -80,7 +80,7 @@ _BODY = {
 }
 
 
-def check_api_key(key: str | None) -> None:
+def check_api_key(key: Annotated[str | None, Security(_api_key)]) -> None:
     """401 unless the key is that of the environment. Without one there, nobody may publish."""
     expected = os.environ.get("API_KEY", "")
     # Header values arrive decoded as latin-1; compared are the bytes that were sent.

@@ -50,15 +50,16 @@ def test_a_broker_that_is_killed_five_times_loses_nothing_and_is_consumed_again_
     row(fault, "ready only when the consumer is registered", f"{early} times too early", early == 0)
 
 
-def test_what_the_service_put_into_classic_queues_outlives_the_broker(world: World, row: WriteRow) -> None:
-    """A quorum queue keeps every message on disk, a classic one only those that ask for it."""
-    keys: dict[str, Any] = {"queue_type": "classic", "retry": {"initial_delay": 5}}
+def test_what_the_service_put_into_its_queues_outlives_the_broker(world: World, row: WriteRow) -> None:
+    """A quorum queue keeps every message on disk, a classic one only those that ask for it; wait queues are quorum."""
+    keys: dict[str, Any] = {"queue_type": "classic", "retry": {"initial_delay": 12}}
     service, publisher = world.service(**keys), world.service(environment={"QUEUE_ROLE": "api"}, **keys)
     service.start()
     publisher.start()
     retried = {service.publish(world.queue, fail_first=True).content["message_id"] for _ in range(EACH)}
     rejected = {service.publish(world.queue, reject=True).content["message_id"] for _ in range(EACH)}
     wait_until(lambda: world.ledger.count("begin") == 2 * EACH and world.dead() == EACH)
+    assert world.ledger.count("begin") == 2 * EACH, "a retry came before the broker could be killed"
     service.kill()
     waiting = {publisher.publish(world.queue).content["message_id"] for _ in range(EACH)}
     world.node.kill()
@@ -68,7 +69,7 @@ def test_what_the_service_put_into_classic_queues_outlives_the_broker(world: Wor
     handled = world.ledger.ids()
     dead = {properties.message_id for properties, _ in world.dead_letters()}
     row(
-        f"the broker is killed, with {3 * EACH} messages of the service's in classic queues",
+        f"the broker is killed, with {3 * EACH} messages of the service's in its queues (classic)",
         "no message is lost",
         f"{len(waiting & handled)} were published, {len(retried & handled)} to be retried, {len(dead)} in the DLQ",
         waiting | retried <= handled and dead == rejected,

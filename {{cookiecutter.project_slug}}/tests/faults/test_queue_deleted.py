@@ -106,7 +106,12 @@ def test_a_publish_to_a_deleted_queue_that_nobody_consumes_arrives(world: World,
     done = sum(answer.status == 202 for answer in answers)
     there = world.depth()
     fault = "the queue is deleted, and nobody consumes it"
-    row(fault, "what is answered 202 is in the queue", f"{done} of 12 times 202, {there} in the queue", done == there)
+    row(
+        fault,
+        "what is answered 202 is in the queue",
+        f"{done} of 12 times 202, {there} in the queue",
+        done == there > 0,
+    )
 
 
 def test_deleted_places_of_a_queue_are_made_anew(world: World, row: WriteRow) -> None:

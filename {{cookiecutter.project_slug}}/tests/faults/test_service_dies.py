@@ -23,7 +23,7 @@ NEIGHBOURS = 25
 
 
 def test_a_service_that_dies_again_and_again_loses_nothing_and_blames_nobody(world: World, row: WriteRow) -> None:
-    service, sender = world.service(retry={"initial_delay": 0.2}), world.sender()
+    service, sender = world.service(retry={"initial_delay": 1}), world.sender()
     service.start()
     rejected: set[str] = set()
     for moment in [*MOMENTS] * ROUNDS:

@@ -30,9 +30,9 @@ PROBE_SPACING = 4.0
 # Every loss is logged once, by the supervisor, in words. The libraries add a traceback for each link and channel.
 logging.getLogger("aiormq").setLevel(logging.CRITICAL)
 logging.getLogger("aio_pika").setLevel(logging.CRITICAL)
-# Frames that may wait for aiormq's writer; 0 is any number. With its 10, who publishes beside ten others waits for the
-# channel's lock, at a fifth more CPU a message. Who publishes waits for a confirm anyway: that bounds them.
-aiormq.Connection.FRAME_BUFFER_SIZE = 0
+# Frames that may wait for aiormq's writer. With its 10, who publishes beside ten others waits for the channel's lock:
+# a fifth more CPU a message.
+aiormq.Connection.FRAME_BUFFER_SIZE = 1000
 
 
 class Purpose(StrEnum):

@@ -37,7 +37,7 @@ def translated(what: str) -> Iterator[None]:
     except BaseException as error:
         if (ours := translation(what, error)) is error:
             raise
-        raise ours from error
+        raise ours from (None if isinstance(error, asyncio.CancelledError) else error)
 
 
 def translation(what: str, error: BaseException) -> BaseException:

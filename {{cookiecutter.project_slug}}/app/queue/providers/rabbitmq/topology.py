@@ -20,7 +20,7 @@ from app.queue.errors import BrokerRefusedError
 from app.queue.names import dlq_name, parked_name, retry_name, suspects_name
 from app.queue.providers.rabbitmq.config import RabbitMQQueueConfig
 from app.queue.providers.rabbitmq.connection import scratch_channel
-from app.queue.providers.rabbitmq.errors import reply, translated
+from app.queue.providers.rabbitmq.errors import reply, translation
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,8 @@ Bounding the crashes of a message is the core's task, which loses nothing.
 """
 HARMLESS = ("'x-queue-type'", "'x-delivery-limit'", "'x-queue-mode'", "'x-max-priority'", "'x-queue-version'")
 """Arguments in which an existing queue may differ from ours and still be used as it is."""
+REFUSALS = (aiormq.exceptions.ChannelNotFoundEntity, aiormq.exceptions.ChannelPreconditionFailed)
+"""What is answered for a queue that isn't there, and for one that is, with other arguments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ async def ensure(connection: aio_pika.abc.AbstractConnection, specs: list[QueueS
     """Make all of `specs`, or with `declare` False check that they are there. Raises BrokerError, which names them."""
     left, missing = deque(specs), []
     while left:
-        refusal = await _ask(connection, left, declare=declare)
+        refusal = await _until_refused(connection, left, declare=declare)
         if refusal is None:
             break
         spec = left.popleft()
@@ -92,7 +94,7 @@ async def ensure(connection: aio_pika.abc.AbstractConnection, specs: list[QueueS
         raise BrokerRefusedError(f"declare is false, and the broker lacks these queues: {needed}")
 
 
-async def _ask(
+async def _until_refused(
     connection: aio_pika.abc.AbstractConnection, left: deque[QueueSpec], *, declare: bool
 ) -> aiormq.exceptions.AMQPError | None:
     """Make or check one after the other, and take it from `left`, until the broker refuses one: that ends the channel.
@@ -100,28 +102,29 @@ async def _ask(
     Returns the refusal.
     """
     loop = asyncio.get_running_loop()
-    with translated(f"queue {left[0].name!r}"):
+    spec = left[0]
+    try:
         async with asyncio.timeout(DECLARE_TIMEOUT) as limit, scratch_channel(connection) as channel:
             while left:
                 limit.reschedule(loop.time() + DECLARE_TIMEOUT)
                 spec = left[0]
-                with translated(f"queue {spec.name!r}"):
-                    try:
-                        if declare:
-                            await channel.queue_declare(spec.name, durable=True, arguments=spec.arguments)
-                        else:
-                            await channel.queue_declare(spec.name, passive=True)
-                    except (
-                        aiormq.exceptions.ChannelNotFoundEntity,
-                        aiormq.exceptions.ChannelPreconditionFailed,
-                    ) as refusal:
-                        return refusal
+                try:
+                    if declare:
+                        await channel.queue_declare(spec.name, durable=True, arguments=spec.arguments)
+                    else:
+                        await channel.queue_declare(spec.name, passive=True)
+                except REFUSALS as refusal:
+                    return refusal
                 left.popleft()
+    except BaseException as error:
+        if (ours := translation(f"queue {spec.name!r}", error)) is error:
+            raise
+        raise ours from error
     return None
 
 
 def _adapt(spec: QueueSpec, difference: str) -> None:
-    """Use a queue as it is, if that can't lose a message. Raises BrokerRefusedError."""
+    """Use a queue as it is, if that loses no message. Raises BrokerRefusedError."""
     if not (spec.adaptable and any(name in difference for name in HARMLESS)):
         raise BrokerRefusedError(
             f"queue {spec.name!r} exists with other arguments than this service needs ({_shown(spec.arguments)}): "
