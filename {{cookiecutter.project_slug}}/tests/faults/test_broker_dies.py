@@ -52,7 +52,7 @@ def test_a_broker_that_is_killed_five_times_loses_nothing_and_is_consumed_again_
 
 def test_what_the_service_put_into_its_queues_outlives_the_broker(world: World, row: WriteRow) -> None:
     """A quorum queue keeps every message on disk, a classic one only those that ask for it; wait queues are quorum."""
-    keys: dict[str, Any] = {"queue_type": "classic", "retry": {"initial_delay": 12}}
+    keys: dict[str, Any] = {"queue_type": "classic", "retry": {"initial_delay": 12}, "pause": {"after": 0}}
     service, publisher = world.service(**keys), world.service(environment={"QUEUE_ROLE": "api"}, **keys)
     service.start()
     publisher.start()
