@@ -24,10 +24,10 @@ def test_a_memory_alarm_blocks_publishing_at_once_and_consuming_not_at_all(world
     service, sender = world.service(retry={"initial_delay": 0.3}), world.sender()
     service.start()
     failing: set[str] = set()
-    for _ in range(2):  # their turn comes when the alarm is there, that of the second when it is known
-        sender.send(1200, sleep=0.05)
+    for good in (2400, 300):  # their turn comes when the alarm is there, that of the second five when it is known
+        sender.send(good, sleep=0.05)
         failing |= sender.send(5, fail_first=True)
-    sender.send(400, sleep=0.05)
+    sender.send(100, sleep=0.05)
     before = rate(world.ledger)
     with world.node.memory_alarm():
         during = rate(world.ledger)
