@@ -12,6 +12,16 @@ from tests.faults.conftest import WriteRow
 from tests.faults.world import World, wait_until
 from tests.tools.rabbitmq_queues import channel
 
+
+class NotText(str):
+    """A text for pika, which encodes it, and no text on the wire."""
+
+    __slots__ = ()
+
+    def encode(self, *_: object) -> bytes:
+        return b"\xff\xfe"
+
+
 ATTEMPTS = 2
 FAILING = b'{"type": "work", "fail": true, "n": %d}'
 BIG = {f"h{number}": "v" * 1000 for number in range(129)}
@@ -66,6 +76,7 @@ CASES: dict[str, tuple[bytes, dict[str, Any], str]] = {
     ),
     "a time of 292 billion years": (FAILING % 6, {"timestamp": 2**63 - 1}, "exhausted"),
     "a time of twice that": (FAILING % 7, {"timestamp": 2**64 - 1}, "exhausted"),
+    "a text header that is no text": (FAILING % 8, {"headers": {"text": NotText()}}, "exhausted"),
     "no message_id": (b'{"n": 1', {"message_id": None}, "not_json"),
     "a message_id of 255 bytes": (b'{"n": 2', {"message_id": "m" * 255}, "not_json"),
 }
