@@ -89,8 +89,8 @@ def growth_page(tables: str, title: str, how: str, chart: str) -> str:
 
 {how}
 
-What is held still while one thing grows: 100 bytes, one queue (eight for the threads), prefetch 100. How it is measured:
-[benchmarks.md](../benchmarks.md).
+What is held still while one thing grows: 100 bytes, one queue (eight for the threads), prefetch 100. How it is
+measured: [benchmarks.md](../benchmarks.md).
 
 ![The tables as a chart]({chart})
 
