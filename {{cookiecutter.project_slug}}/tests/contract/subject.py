@@ -31,6 +31,8 @@ class Subject:
         self.url = url
         self.name = f"contract_{uuid.uuid4().hex[:12]}"
         self._node = node
+        self._made: dict[tuple[float, ...], QueueConfig] = {}
+        """A configuration for each set of delays: the places where retries wait are named after them."""
 
     @property
     def node(self) -> BrokerNode:
@@ -46,7 +48,9 @@ class Subject:
     def config(self, **keys: Any) -> QueueConfig:
         """The queue's configuration; `broker_url` may be another than the broker's own."""
         where = {"broker_url": self.url} if self.url else {}
-        return queue_config(self.name, self.claims.provider, **where, **{**self.claims.keys, **keys})
+        config = queue_config(self.name, self.claims.provider, **where, **{**self.claims.keys, **keys})
+        self._made[tuple(config.retry.delays())] = config
+        return config
 
     def keys(self, **keys: Any) -> dict[str, Any]:
         """The queue as an entry of `queues.yaml`."""
@@ -104,7 +108,8 @@ class Subject:
 
     async def clean(self) -> None:
         """Delete the queue with all its places."""
-        await asyncio.to_thread(self.claims.clean, self.url, self.config())
+        for config in self._made.values() or [self.config()]:
+            await asyncio.to_thread(self.claims.clean, self.url, config)
 
 
 class Inbox:
