@@ -22,7 +22,7 @@ from scripts.export import export
 ROOT = Path(__file__).parents[1]
 TOOLS = Path(sys.executable).parent
 QUICK = ("-m", "not slow", "-n", "3", "--dist", "loadfile")
-"""pytest's options for the tests that a baked project runs in half a minute, as its Makefile has them."""
+"""pytest's options for all tests of a baked project but the slow ones."""
 
 
 @dataclass(frozen=True)
