@@ -2,18 +2,18 @@
 
 PYTHON ?= python3
 SERVICE := {{cookiecutter.project_slug}}
-UV := $(or $(shell command -v uv 2>/dev/null),$(CURDIR)/.tools/bin/uv)
+UV := "$(or $(shell command -v uv 2>/dev/null),$(CURDIR)/.tools/bin/uv)"
 # A project with every provider needs all that the service can need.
 QUEUES := a@rabbitmq; b@redis; c@nats
 BIN := $(CURDIR)/.venv/bin
 QUEUE_TYPE ?= quorum
 # BROKER_URL names the broker that is measured; without it, one is found or started, as for the tests.
-measure = cd '$(SERVICE)' && REQUIRE_BROKERS=1 $(if $(BROKER_URL),RABBITMQ_URL='$(BROKER_URL)') $(PYTHON) -m tests.tools.with_broker \
-	sh -c 'cd "$(CURDIR)" && build/bench/venv/bin/python -m benchmarks $(1) --queue-type $(QUEUE_TYPE) $(BENCH)'
+measure = REQUIRE_BROKERS=1 $(if $(BROKER_URL),RABBITMQ_URL='$(BROKER_URL)') $(PYTHON) -m core_tests.tools.with_broker \
+	sh -c 'build/bench/venv/bin/python -m benchmarks $(1) --queue-type $(QUEUE_TYPE) $(BENCH)'
 # Nothing may be written into the template's own tree: cookiecutter would copy it into the next project.
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help demo test matrix test-faults bench bench-quick bench-growth lint setup clean
+.PHONY: help demo test matrix simulate test-faults bench bench-quick bench-growth lint setup clean anew
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -21,32 +21,42 @@ demo: .tools/.ready ## bake the default answers, and see a message through
 	UV=$(UV) $(PYTHON) -m scripts.demo
 
 test: setup lint ## run everything, against real brokers that are found, started or installed
-	cd '$(SERVICE)' && REQUIRE_BROKERS=1 INSTALL_BROKERS=1 $(BIN)/python -m tests.tools.with_broker sh '$(CURDIR)/scripts/test.sh'
+	REQUIRE_BROKERS=1 INSTALL_BROKERS=1 $(BIN)/python -m core_tests.tools.with_broker sh scripts/test.sh
 
 matrix: setup ## print what becomes of every combination of answers in every kind of change (minutes)
-	PYTHONPATH='.:$(SERVICE)' $(BIN)/python -m tests.matrix
+	$(BIN)/python -m tests.matrix
 
-test-faults: .tools/.ready ## bake the default answers, and run the fault suite of that project (five to ten minutes)
+SEEDS ?= 0-9999
+simulate: setup ## run 10,000 seeds of the simulator, or SEEDS=from-to (ten minutes on two cores)
+	$(BIN)/python -m core_tests.simulator --seeds $(SEEDS)
+
+test-faults: .tools/.ready ## bake the default answers, and run the fault suite against that project (five to ten minutes)
 	$(PYTHON) -m scripts.export build/template
 	rm -rf build/faults
 	.tools/bin/cookiecutter --no-input --output-dir build/faults build/template > /dev/null
-	REQUIRE_BROKERS=1 $(MAKE) -C build/faults/queue-service test-faults UV=$(UV)
+	$(MAKE) -C build/faults/queue-service setup UV=$(UV)
+	REQUIRE_BROKERS=1 UV=$(UV) $(PYTHON) -c 'from pathlib import Path; from queue_template.checks import faults; \
+		raise SystemExit(faults(Path("build/faults/queue-service"), []))'
 
-lint: setup ## check style, format, types and layers, of the template and of app/ in place
+lint: setup ## check style, format, types and layers, of the template, of the tests, and of app/ in place
 	$(BIN)/ruff check --no-cache .
 	$(BIN)/ruff format --no-cache --check .
 	$(BIN)/mypy --cache-dir build/mypy
 	cd '$(SERVICE)' && $(BIN)/mypy --cache-dir '$(CURDIR)/build/mypy-service'
-	cd '$(SERVICE)' && $(BIN)/lint-imports --no-cache
+	cd '$(SERVICE)' && $(BIN)/mypy --cache-dir '$(CURDIR)/build/mypy-service' --config-file ../core_tests/mypy.ini
+	cd '$(SERVICE)' && $(BIN)/lint-imports --no-cache ../importlinter.toml
 
 setup: .venv/.ready ## make the virtual environment: the template's tools, and what the service needs
 
-.venv/.ready: pyproject.toml $(SERVICE)/pyproject.toml | .tools/.ready
+# A stamp can't tell that the interpreter went, or that the folder was renamed, which the environment's scripts name.
+.venv/.ready: pyproject.toml uv.lock $(wildcard core_tests/requirements*.txt) $(SERVICE)/pyproject.toml $(shell .venv/bin/pytest --version >/dev/null 2>&1 || echo anew) | .tools/.ready
+	.venv/bin/pytest --version >/dev/null 2>&1 || rm -rf .venv
 	rm -rf build/setup
 	$(PYTHON) -m scripts.export build/template
 	$(UV) sync --quiet --no-config --python $(PYTHON)
 	$(BIN)/cookiecutter --no-input --output-dir build/setup build/template queues='$(QUEUES)' > /dev/null
-	$(UV) pip install --quiet --python $(BIN)/python -r build/setup/queue-service/pyproject.toml $(foreach group,dev faults,--group build/setup/queue-service/pyproject.toml:$(group))
+	$(UV) pip install --quiet --python $(BIN)/python -r core_tests/requirements.txt -r core_tests/requirements-faults.txt \
+		-r build/setup/queue-service/pyproject.toml --group build/setup/queue-service/pyproject.toml:dev
 	@touch $@
 
 .tools/.ready:

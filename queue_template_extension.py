@@ -27,13 +27,15 @@ TYPE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:[.-][A-Za-z_][A-Za-z0-9_]*)*")
 QUEUE = re.compile(r"(?P<name>[^@!]*)(?:@(?P<provider>[^!]*))?(?:!(?P<flag>.*))?", re.DOTALL)
 MAX_NAME = 48
 WINDOWS = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
-PREFIXES = ("dlq_", "parked_", "retry_")
+PREFIXES = ("dlq_", "parked_", "retry_", "quarantine_")
+UNASKED = frozenset({"_polled_kit"})
+"""Answers that no question asks for. They are given on the command line of cookiecutter, or by `queue-template set`."""
 YAML_WORDS = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
 LIBRARIES = frozenset(
     {
         *("aio-pika", "aiormq", "fastapi", "nats-py", "prometheus-client", "pybreaker", "pydantic", "pyyaml", "redis"),
-        *("httpx2", "hypothesis", "import-linter", "mypy", "pika", "pytest", "pytest-asyncio", "pytest-timeout"),
-        *("pytest-xdist", "ruff", "schemathesis", "tenacity", "trustme", "types-pyyaml", "uvicorn"),
+        *("httpx2", "mypy", "pytest", "pytest-asyncio", "pytest-timeout"),
+        *("ruff", "tenacity", "types-pyyaml", "uvicorn"),
     }
 )
 """What the project's pyproject.toml asks for: a project of that name would depend on itself."""
@@ -182,6 +184,13 @@ def checked_number(text: str, name: str, low: int, high: int, example: int) -> s
     return str(int(text))
 
 
+def checked_polled_kit(answers: Mapping[str, Any]) -> str:
+    """The answer to `_polled_kit`, which cookiecutter takes as it comes. Raises WrongAnswerError."""
+    if answers["_polled_kit"] not in ("yes", "no"):
+        raise WrongAnswerError(f"_polled_kit: {str(answers['_polled_kit'])[:80]!r} must be yes or no")
+    return str(answers["_polled_kit"])
+
+
 def checked_texts(answers: Mapping[str, Any]) -> str:
     """Free text may be anything but control characters and surrogates, which no file format could hold."""
     for name in ("project_name", "description", "author"):
@@ -206,12 +215,14 @@ def chosen_providers(answers: Mapping[str, Any]) -> list[str]:
 def plan(answers: Mapping[str, Any]) -> str:
     """What the post-gen hook works from, as JSON."""
     dropped = [provider for provider in PROVIDERS if provider not in chosen_providers(answers)]
-    return json.dumps({"queues": [asdict(queue) for queue in queues_of(answers)], "dropped_providers": dropped})
+    if answers["_polled_kit"] != "yes":
+        dropped.append("polled_kit")
+    return json.dumps({"queues": [asdict(queue) for queue in queues_of(answers)], "dropped": dropped})
 
 
 def made_from(answers: Mapping[str, Any]) -> str:
     """The template's version and the answers, as JSON: what links a project that cookiecutter made to its template."""
-    given = {name: value for name, value in answers.items() if not name.startswith("_")}
+    given = {name: value for name, value in answers.items() if not name.startswith("_") or name in UNASKED}
     return json.dumps({"version": answers["__version"], "answers": given}, ensure_ascii=False, indent=2)
 
 
@@ -242,6 +253,7 @@ class QueueTemplateExtension(Extension):
             "checked_slug": _ending(checked_slug),
             "checked_number": _ending(checked_number),
             "checked_texts": _ending(checked_texts),
+            "checked_polled_kit": _ending(checked_polled_kit),
             "checked_queues": _ending(lambda answers: str(len(queues_of(answers)))),
             "plan": _ending(plan),
             "parsed_queues": _ending(queues_of),

@@ -88,7 +88,7 @@ def queues_made(queues: tuple[str, ...]) -> list[str]:
         name
         for queue in queues
         for name in (
-            *(queue, f"dlq_{queue}", f"parked_{queue}", f"retry_{queue}_crashed", f"{queue}_dead"),
+            *(queue, f"dlq_{queue}", f"parked_{queue}", f"quarantine_{queue}", f"{queue}_dead"),
             *(f"retry_{queue}_{delay}" for delay in delays),
             *(f"{queue}.DQ", f"{queue}.XQ"),
         )

@@ -1,4 +1,4 @@
-"""Writes what depends on the answers: one handler module a queue, one test a handler; drops providers nobody chose.
+"""Writes what depends on the answers: one handler module a queue, one test a handler; drops what nobody chose.
 
 Runs with cookiecutter's own Python, in the new project, at every bake and twice in every `cruft update`. So: the
 standard library alone, no network, no git, nothing random.
@@ -12,37 +12,39 @@ from typing import Any
 
 Queue = dict[str, Any]
 PLAN = json.loads(json.loads(r"""[{{ cookiecutter.__plan | tojson }}]""")[0])
-"""`queues`: name, provider, dlq, handler, types (name, method, model); `dropped_providers`: those that nobody chose."""
+"""`queues`: name, provider, dlq, handler, types (name, method, model); `dropped`: names of `ONLY_WITH`, not chosen."""
 NAME, PROJECT = json.loads(r"""[{{ cookiecutter.project_name | tojson }}, {{ cookiecutter.project_slug | tojson }}]""")
 
 ONLY_WITH = {
     "rabbitmq": [
         "app/queue/providers/rabbitmq",
         "docs/rabbitmq.md",
-        "tests/contract/providers/rabbitmq.py",
-        "tests/faults",
-        "tests/rabbitmq",
-        "tests/tools/rabbitmq_*.py",
-        "tests/unit/test_rabbitmq_*.py",
+        "tests/broker_rabbitmq.py",
     ],
     "redis": [
         "app/queue/providers/redis",
         "docs/redis.md",
-        "tests/contract/providers/redis.py",
-        "tests/redis",
-        "tests/tools/redis_*.py",
-        "tests/unit/test_redis_*.py",
+        "tests/broker_redis.py",
     ],
     "nats": [
         "app/queue/providers/nats",
         "docs/nats.md",
-        "tests/contract/providers/nats.py",
-        "tests/nats",
-        "tests/tools/nats_*.py",
-        "tests/unit/test_nats_*.py",
+        "tests/broker_nats.py",
+    ],
+    "rabbitmq, redis, nats": [
+        "tests/test_broker.py",
+    ],
+    "redis, nats, polled_kit": [
+        "app/queue/broker/batches.py",
+        "app/queue/broker/consumer.py",
+        "app/queue/broker/leases.py",
+        "app/queue/broker/polling.py",
+        "app/queue/broker/reader.py",
     ],
 }
-"""The manifest: what is there for one provider alone, and goes if nobody chose it.
+"""The manifest: what is there for one provider alone, or for any of several, and goes if nobody chose one of them.
+
+`polled_kit` is chosen by the answer `_polled_kit=yes`, which nobody is asked for: it is for a provider of one's own.
 
 In pyproject.toml, a line says `# only with rabbitmq`, or `# only with rabbitmq, redis`: with either.
 """
@@ -93,7 +95,7 @@ LINE = 120
 
 TEST = '''"""How to test the handlers of {queue}: no broker, no server, just the call."""
 
-from tests.tools.handlers import handler_of
+from app.queue.testing import handler_of
 
 
 {tests}'''
@@ -127,7 +129,7 @@ def handler_module(queue: Queue) -> str:
 def model(kind: dict[str, str], end: str) -> str:
     """The source of a message type's model."""
     name = kind["name"]
-    one, other = "What a `%s` message holds." % name, "One that doesn't fit %s at once." % end
+    one, other = "What a message of type `%s` holds." % name, "One that doesn't fit %s at once." % end
     docstring = either('    """%s %s"""' % (one, other), '    """%s\n\n    %s\n    """' % (one, other))
     field = either(
         '    type: Literal["%s"] = "%s"' % (name, name),
@@ -164,10 +166,10 @@ def write_handlers() -> None:
         write(Path("tests/handlers", "test_" + queue["name"] + ".py"), handler_test(queue))
 
 
-def drop_unused_providers() -> None:
+def drop_what_is_unused() -> None:
     """Delete the files of every provider that no queue uses, and the lines of pyproject.toml that are for it."""
-    for provider in PLAN["dropped_providers"]:
-        for pattern in ONLY_WITH[provider]:
+    for names in filter(is_dropped, ONLY_WITH):
+        for pattern in ONLY_WITH[names]:
             for path in sorted(Path().glob(pattern)):
                 if path.is_dir():
                     shutil.rmtree(path)
@@ -182,17 +184,25 @@ def drop_unused_providers() -> None:
     write(pyproject, "".join(kept))
 
 
-def is_dropped(providers: str) -> bool:
+def is_dropped(names: str) -> bool:
     """True if nobody chose any of these, which are joined by commas."""
-    return set(providers.split(", ")) <= set(PLAN["dropped_providers"])
+    return set(names.split(", ")) <= set(PLAN["dropped"])
 
 
 def write_title() -> None:
     """The project's name as the title of its API, if it has room on the line."""
     main = Path("app/main.py")
-    title = " ".join(NAME.split()).encode("unicode_escape").decode().replace('"', "\\x22")
-    if len(title) <= 60:
-        write(main, main.read_text(encoding="utf-8").replace('title="Queue Service"', 'title="%s"' % title))
+    title = python_text(" ".join(NAME.split()))
+    if len(title.encode("utf-8")) <= 62:
+        write(main, main.read_text(encoding="utf-8").replace('title="Queue Service"', "title=" + title))
+
+
+def python_text(text: str) -> str:
+    """A line of text as Python source, as it reads, in the quotes that ruff chooses. What can't be seen is escaped."""
+    quote = "'" if text.count('"') > text.count("'") else '"'
+    shown = text.replace("\\", "\\\\").replace(quote, "\\" + quote)
+    seen = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in shown)
+    return quote + seen + quote
 
 
 def write(path: Path, text: str) -> None:
@@ -209,5 +219,5 @@ def say_what_is_next() -> None:
 if __name__ == "__main__":
     write_handlers()
     write_title()
-    drop_unused_providers()
+    drop_what_is_unused()
     say_what_is_next()

@@ -21,8 +21,9 @@ from scripts.export import export
 
 ROOT = Path(__file__).parents[1]
 TOOLS = Path(sys.executable).parent
-QUICK = ("-m", "not slow", "-n", "3", "--dist", "loadfile")
-"""pytest's options for all tests of a baked project but the slow ones."""
+CORE_TESTS = ROOT / "core_tests"
+QUICK = ("-m", "not slow and not faults", "-n", "3", "--dist", "loadfile")
+"""pytest's options for all tests of the core but the slow ones."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,11 @@ class Project:
         )
         assert done.returncode == 0, f"{' '.join(command)} failed:\n{done.stdout}"
         return done.stdout
+
+    def run_core_tests(self, *arguments: str, python: str = sys.executable) -> str:
+        """Run tests of the core against the project's own code; they must pass. Returns what pytest printed."""
+        settings = ("-c", str(CORE_TESTS / "pytest.ini"), "-o", f"pythonpath={self.path} {ROOT}")
+        return self.run(python, "-m", "pytest", *settings, "-q", "-p", "no:cacheprovider", *arguments)
 
 
 Bake = Callable[..., Project]

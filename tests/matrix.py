@@ -1,6 +1,6 @@
 """Every combination of answers through every kind of change, untouched and touched: `python -m tests.matrix` prints it.
 
-The releases are commits of a real repository, cruft renders them, and the generated project's own code merges. cruft is
+The releases are commits of a real repository, cruft renders them, and queue-template merges. cruft is
 called in this process, and a render is used again: that is all that differs from a user's command.
 """
 
@@ -18,6 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from queue_template import change, commands, render
+from queue_template.change import Options
+from queue_template.project import find_project
+from queue_template.upgrade import update
 from scripts.export import export
 from tests.releases import RELEASES, make_repository
 from tests.repository import commit, environment, run
@@ -47,9 +51,8 @@ class Renders:
         self.made: dict[str, Any] = {}
 
     def render(self, commit: str, answers: dict[str, Any]) -> Any:
-        """As `template.render.render` does it."""
-        from cruft import create  # noqa: PLC0415 - cruft and the project's code are needed in worker processes alone
-        from template import render  # noqa: PLC0415
+        """As `queue_template.render.render` does it."""
+        from cruft import create  # noqa: PLC0415 - needed in worker processes alone
 
         key = f"{commit} {sorted(answers.items())}"
         if key not in self.made:
@@ -89,8 +92,6 @@ def rows(repository: Path, answers: dict[str, str]) -> list[Cell]:
 
 
 def _use(renders: Renders) -> None:
-    from template import change  # noqa: PLC0415
-
     def render_both(_clone: Path, _scratch: Path, _state: object, _skip: object, old: Any, new: Any) -> Any:
         return renders.render(*old), renders.render(*new)
 
@@ -101,8 +102,6 @@ class Walk:
     """One project on its way from release to release, and from answer to answer."""
 
     def __init__(self, renders: Renders, path: Path, answers: dict[str, str], *, touched: bool) -> None:
-        from template.project import find_project  # noqa: PLC0415
-
         self.renders = renders
         self.answers = answers
         self.name = " ".join(answers.values())
@@ -110,7 +109,7 @@ class Walk:
         first = run(renders.repository, "git", "rev-parse", "v0.1.0").strip()
         made = renders.render(first, answers)
         shutil.copytree(made.path, path)
-        _write_state(path, made.state)
+        render.write_state(path / ".cruft.json", made.state)
         run(path, "git", "init", "--quiet", "--initial-branch", "main")
         commit(path, "From the template")
         self.lines = touch(path) if touched else {}
@@ -120,13 +119,10 @@ class Walk:
 
     def cells(self) -> list[Cell]:
         """Every kind of change, one after the other; and at the end all releases at once."""
-        from template import commands  # noqa: PLC0415
-        from template.change import Options  # noqa: PLC0415
-
         yes, project = Options(yes=True), self.project
         last = self.answers["queues"].rpartition(";")[2].strip().partition(":")[0].partition("@")[0].partition("!")[0]
         found = [
-            self.cell(release.title, lambda to=f"v{release.version}": commands.update(project, yes, to, {}))
+            self.cell(release.title, lambda to=f"v{release.version}": update(project, yes, to, {}))
             for release in RELEASES
         ]
         more = "new_one@memory: one, two.three"
@@ -139,7 +135,7 @@ class Walk:
         found.append(self.tests())
         run(project.path, "git", "reset", "--hard", "--quiet", self.start)
         found.append(self.by_cookiecutter())
-        found.append(self.cell("all at once", lambda: commands.update(project, yes, None, {})))
+        found.append(self.cell("all at once", lambda: update(project, yes, None, {})))
         return found
 
     def tests(self) -> Cell:
@@ -147,7 +143,15 @@ class Walk:
         if self.touched:
             try:
                 run(self.project.path, "ruff", "check", "--no-cache", "--quiet", ".")
-                run(self.project.path, "pytest", "-q", "-p", "no:cacheprovider", "tests/project", "tests/handlers")
+                run(
+                    self.project.path,
+                    "pytest",
+                    "-q",
+                    "-p",
+                    "no:cacheprovider",
+                    "tests/test_service.py",
+                    "tests/handlers",
+                )
             except AssertionError as error:
                 return self._cell("its tests", f"tests fail: {error}")
         return self._cell("its tests", "")
@@ -217,12 +221,6 @@ def content(folder: Path) -> dict[str, bytes]:
 def different(one: dict[str, bytes], other: dict[str, bytes]) -> list[str]:
     """The names of files that differ, or are missing on one side."""
     return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
-
-
-def _write_state(path: Path, state: dict[str, Any]) -> None:
-    from cruft._commands.utils.cruft import json_dumps  # noqa: PLC0415
-
-    (path / ".cruft.json").write_text(json_dumps(state), encoding="utf-8")
 
 
 def matrix(template: Path, folder: Path, combinations: list[dict[str, str]]) -> list[Cell]:

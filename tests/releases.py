@@ -33,7 +33,7 @@ def change(file: Path, old: str, new: str) -> None:
 
 def core(root: Path) -> None:
     """Code that the template owns, and a new file of it."""
-    change(root / SERVICE / "app/queue/policy.py", "MAX_CRASHES = 5", "MAX_CRASHES = 6")
+    change(root / SERVICE / "app/queue/policy.py", "MAX_CRASHES = 6", "MAX_CRASHES = 7")
     (root / SERVICE / "app/queue/new_part.py").write_text('"""A new part."""\n', encoding="utf-8")
 
 
@@ -41,7 +41,7 @@ def stub(root: Path) -> None:
     """The shape of handlers and of their tests."""
     hook = root / "hooks/post_gen_project.py"
     change(hook, "Return: the message is done.", "Return: the message is finished.")
-    change(hook, "    async with handler_of(", "    # See tests/tools/handlers.py.\n    async with handler_of(")
+    change(hook, "    async with handler_of(", "    # See app/queue/testing.py.\n    async with handler_of(")
 
 
 def queues_yaml(root: Path) -> None:
@@ -95,12 +95,12 @@ def removed_file(root: Path) -> None:
 def renamed_file(root: Path) -> None:
     """A module under another name, and all that imports it."""
     service = root / SERVICE
-    (service / "app/queue/recall.py").rename(service / "app/queue/remembering.py")
+    (service / "app/queue/time_limit.py").rename(service / "app/queue/timeouts.py")
     for folder in ("app", "tests"):
         for file in (service / folder).rglob("*.py"):
             text = file.read_text(encoding="utf-8")
-            if "app.queue.recall" in text:
-                file.write_text(text.replace("app.queue.recall", "app.queue.remembering"), encoding="utf-8")
+            if "app.queue.time_limit" in text:
+                file.write_text(text.replace("app.queue.time_limit", "app.queue.timeouts"), encoding="utf-8")
 
 
 def dependencies(root: Path) -> None:
@@ -127,7 +127,7 @@ RELEASES = [
     Release("0.7.0", "a new variable", variable),
     Release("0.8.0", "a new provider", provider),
     Release("0.9.0", "a removed file", removed_file),
-    Release("1.0.0", "a renamed file", renamed_file, breaking="Import `app.queue.remembering` instead of `.recall`."),
+    Release("1.0.0", "a renamed file", renamed_file, breaking="Import `timeouts` instead of `time_limit`."),
     Release("1.1.0", "dependencies", dependencies),
 ]
 

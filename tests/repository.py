@@ -18,23 +18,22 @@ GIT = {
 
 
 def environment() -> dict[str, str]:
-    """With the tools of the tests first, cruft among them."""
+    """With the tools of the tests first, cruft and uv among them."""
     return {
         **os.environ,
         **GIT,
         "PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}",
         "PYTHONDONTWRITEBYTECODE": "1",
-        "TEMPLATE_CRUFT": str(TOOLS / "cruft"),
     }
 
 
-def run(folder: Path, *command: str, code: int = 0) -> str:
-    """What the command prints. It must end with this exit code."""
+def run(folder: Path, *command: str, code: int = 0, typed: str = "", **variables: str) -> str:
+    """What the command prints. It must end with this exit code. `typed` is its standard input."""
     done = subprocess.run(
         command,
         cwd=folder,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
+        env={**environment(), **variables},
+        input=typed,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TOOLS, Bake
+from tests.conftest import CORE_TESTS, TOOLS, Bake
 
 WRONG = [
     ({"project_slug": "My Slug"}, "project_slug: 'My Slug' must have small letters"),
@@ -29,6 +29,7 @@ WRONG = [
     ({"queues": "a@kafka"}, "queues: queue 'a': no provider 'kafka'; there are rabbitmq, redis, nats, memory"),
     ({"queues": "a: x y"}, "queues: queue 'a': type 'x y' must be identifiers"),
     ({"queues": "a; a"}, "queues: queue 'a' is there twice"),
+    ({"_polled_kit": "maybe"}, "_polled_kit: 'maybe' must be yes or no"),
     ({"max_attempts": "0"}, "max_attempts: '0' must be a whole number from 1 to 1000"),
     ({"max_attempts": "many"}, "max_attempts: 'many' must be a whole number"),
     ({"max_attempts": "1001"}, "max_attempts: '1001' must be a whole number"),
@@ -86,7 +87,7 @@ def test_a_hostile_text_as_name_description_and_author_stays_data(bake: Bake, ki
     assert pyproject["description"] == " ".join(text.split())
     assert pyproject["authors"] == [{"name": " ".join(text.split())}]
     project.check_every_file(answers_hold_jinja=True)
-    title = project.read("README.md").splitlines()[0]
+    title = project.read("README.md").splitlines()[2]
     assert title.startswith("# ")
     assert "<script>" not in title.replace("\\<", "")
     assert not Path("/tmp/queue-template-was-here").exists()
@@ -98,4 +99,5 @@ def test_a_project_with_all_hostility_at_once_installs_and_passes_its_tests(bake
     project = bake(project_name=text, project_slug="hostile", description=text, author=text)
     project.run("ruff", "check", "--no-cache", ".")
     project.run("uv", "lock", "--quiet")
-    project.run("pytest", "-q", "-p", "no:cacheprovider", "tests/project", "tests/handlers", "tests/unit")
+    project.run("pytest", "-q", "-p", "no:cacheprovider")
+    project.run_core_tests("-n", "2", str(CORE_TESTS / "unit"))

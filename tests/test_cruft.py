@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.conftest import Bake, Project
+from tests.conftest import CORE_TESTS, Bake, Project
 from tests.releases import RELEASES, change, make_repository, publish
 from tests.repository import commit, run
+from tests.tool.script import script
 
 HANDLER = """
     async def send_audio(self, message: SendAudioMessage) -> None:
@@ -51,14 +51,14 @@ def test_an_edited_project_takes_in_a_release_and_a_queue_without_a_conflict(rep
 
     # The template's next release: the core, a stub's shape, the grammar's module, a new file.
     service = repository / "{{cookiecutter.project_slug}}"
-    change(service / "app/queue/policy.py", "MAX_CRASHES = 5", "MAX_CRASHES = 6")
+    change(service / "app/queue/policy.py", "MAX_CRASHES = 6", "MAX_CRASHES = 7")
     change(repository / "hooks/post_gen_project.py", "Return: the message is done.", "Return: the message is finished.")
     change(repository / "queue_template_extension.py", "MAX_NAME = 48", "MAX_NAME = 40")
     (service / "app/queue/new_part.py").write_text('"""A new part."""\n', encoding="utf-8")
     commit(repository, "Release 2")
     run(project.path, "cruft", "update", "--skip-apply-ask", "--allow-untracked-files")
     assert no_conflict(project)
-    assert "MAX_CRASHES = 6" in project.read("app/queue/policy.py")
+    assert "MAX_CRASHES = 7" in project.read("app/queue/policy.py")
     assert "app/queue/new_part.py" in project.files()
     # The stub's new docstring is taken in, and every line of the user's is still there.
     before = {name: text.replace("the message is done.", "the message is finished.") for name, text in before.items()}
@@ -79,7 +79,8 @@ def test_an_edited_project_takes_in_a_release_and_a_queue_without_a_conflict(rep
     assert '"httpx2>=2.0",' in project.read("pyproject.toml")
     project.run("ruff", "check", "--no-cache", ".")
     project.run("mypy", "--cache-dir", "/dev/null")
-    project.run("pytest", "-q", "-p", "no:cacheprovider", "tests/project", "tests/handlers", "tests/service")
+    project.run("pytest", "-q", "-p", "no:cacheprovider", "tests/test_service.py", "tests/handlers")
+    project.run_core_tests(str(CORE_TESTS / "service"))
 
 
 def test_the_new_commit_is_rendered_with_the_new_extension(repository: Path, tmp_path: Path) -> None:
@@ -94,19 +95,19 @@ def test_the_new_commit_is_rendered_with_the_new_extension(repository: Path, tmp
     assert "class SendAudioPayload(" in project.read("app/queue/handlers/user_channel.py")
 
 
-def test_crufts_other_commands_agree_with_what_the_script_did(repository: Path, tmp_path: Path) -> None:
+def test_crufts_other_commands_agree_with_what_the_tool_did(repository: Path, tmp_path: Path) -> None:
     run(tmp_path, "cruft", "create", "--no-input", str(repository))
     project = Project(tmp_path / "queue-service")
     run(project.path, "git", "init", "--quiet")
     commit(project.path, "From the template")
     publish(repository, RELEASES[0])
     run(project.path, "cruft", "check", code=1)
-    run(project.path, sys.executable, "-m", "template", "update", "--yes")
+    script(project, "update", "--yes")
     commit(project.path, "Updated")
-    run(project.path, sys.executable, "-m", "template", "add-queue", "--yes", "more")
+    script(project, "add-queue", "--yes", "more")
     run(project.path, "cruft", "check")
     run(project.path, "cruft", "diff", "--exit-code")
-    change(project.path / "app/queue/policy.py", "MAX_CRASHES = 6", "MAX_CRASHES = 7")
+    change(project.path / "app/queue/policy.py", "MAX_CRASHES = 7", "MAX_CRASHES = 8")
     run(project.path, "cruft", "diff", "--exit-code", code=1)
 
 

@@ -27,6 +27,7 @@ def rendered(**answers: str) -> Any:
         "project_slug": "a-slug",
         "provider": "rabbitmq",
         "dead_letter_queues": "yes",
+        "_polled_kit": "no",
         **answers,
     }
     context["__plan"] = plan(context)
@@ -39,7 +40,7 @@ def rendered(**answers: str) -> Any:
 
 def test_the_plan_arrives_as_data(hook: Any) -> None:
     assert [queue["name"] for queue in hook.PLAN["queues"]] == ["user_channel", "orders", "untyped"]
-    assert hook.PLAN["dropped_providers"] == ["redis", "nats"]
+    assert hook.PLAN["dropped"] == ["redis", "nats", "polled_kit"]
     assert hook.PROJECT == "a-slug"
 
 
@@ -70,6 +71,23 @@ def test_a_queue_without_types_has_an_example(hook: Any) -> None:
     assert "async def example(self, message: ExampleMessage) -> None:" in source
 
 
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("Söhne, ÉTÉ", '"Söhne, ÉTÉ"'),
+        ("注文", '"注文"'),
+        ("It's", '"It\'s"'),
+        ('The "A"', "'The \"A\"'"),
+        ("""It's "A" """, "'It\\'s \"A\" '"),
+        ("a\\b", '"a\\\\b"'),
+        ("a\u202eb", '"a\\u202eb"'),
+    ],
+)
+def test_a_title_is_plain_text(hook: Any, name: str, source: str) -> None:
+    assert hook.python_text(name) == source
+    assert ast.literal_eval(source) == name
+
+
 def test_there_is_a_test_for_every_type(hook: Any) -> None:
     module = ast.parse(hook.handler_test(hook.PLAN["queues"][1]))
     tests = [node.name for node in module.body if isinstance(node, ast.AsyncFunctionDef)]
@@ -83,19 +101,19 @@ def test_everything_of_a_dropped_provider_goes_and_nothing_else(
     for name in (
         "app/queue/providers/rabbitmq/x.py",
         "app/queue/providers/memory/x.py",
-        "tests/unit/test_rabbitmq_x.py",
+        "docs/rabbitmq.md",
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
     (tmp_path / "pyproject.toml").write_text(
         '[\n"aio-pika",  # only with rabbitmq\n"trustme",  # only with rabbitmq, redis: for TLS\n"fastapi",\n]\n'
     )
-    rendered(queues="a@redis: x").drop_unused_providers()
+    rendered(queues="a@redis: x").drop_what_is_unused()
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert left == {"app/queue/providers/memory/x.py", "pyproject.toml"}
     kept = '[\n"trustme",  # only with rabbitmq, redis: for TLS\n"fastapi",\n]\n'
     assert (tmp_path / "pyproject.toml").read_text() == kept
-    rendered(queues="a@memory: x").drop_unused_providers()
+    rendered(queues="a@memory: x").drop_what_is_unused()
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert left == {"app/queue/providers/memory/x.py", "pyproject.toml"}
     assert (tmp_path / "pyproject.toml").read_text() == '[\n"fastapi",\n]\n'

@@ -44,6 +44,7 @@ def test_the_documented_example_means_what_is_documented() -> None:
         ("lpt1", "on Windows"),
         ("dlq_users", "begins with dlq_"),
         ("parked_users", "begins with parked_"),
+        ("quarantine_users", "begins with quarantine_"),
         ("retry_users", "begins with retry_"),
         ("a; a", "queue 'a' is there twice"),
         ("a@kafka", "no provider 'kafka'; there are rabbitmq, redis, nats, memory"),
@@ -94,7 +95,7 @@ def test_a_slug_is_made_of_any_name(name: str, expected: str) -> None:
 names = st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True).filter(
     lambda name: (
         not keyword.iskeyword(name)
-        and not name.startswith(("dlq_", "parked_", "retry_", "con", "com", "lpt"))
+        and not name.startswith(("dlq_", "parked_", "retry_", "quarantine_", "con", "com", "lpt"))
         and name not in ("nul", "prn", "aux", "register_handlers")
     )
 )

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.conftest import QUICK, TOOLS, Project
+from tests.conftest import CORE_TESTS, QUICK, TOOLS, Project
 
 
 def test_the_default_project_is_clean_and_passes_its_tests_with_the_lowest_versions(
@@ -15,14 +15,14 @@ def test_the_default_project_is_clean_and_passes_its_tests_with_the_lowest_versi
 ) -> None:
     uv = str(TOOLS / "uv")
     python = str(tmp_path / "venv/bin/python")
-    requirements = ["-r", "pyproject.toml", "--group", "pyproject.toml:dev"]
+    requirements = ["-r", "pyproject.toml", "--group", "pyproject.toml:dev", "-r", str(CORE_TESTS / "requirements.txt")]
     for command in (
         [uv, "venv", "--quiet", "--python", sys.executable, str(tmp_path / "venv")],
         [uv, "pip", "install", "--quiet", "--python", python, "--resolution", "lowest-direct", *requirements],
         [python, "-m", "ruff", "check", "--no-cache", "."],
         [python, "-m", "ruff", "format", "--no-cache", "--check", "."],
         [python, "-m", "mypy", "--cache-dir", os.devnull],
-        [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *QUICK],
+        [python, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
     ):
         done = subprocess.run(
             command,
@@ -34,3 +34,4 @@ def test_the_default_project_is_clean_and_passes_its_tests_with_the_lowest_versi
             check=False,
         )
         assert done.returncode == 0, f"{' '.join(command)} failed:\n{done.stdout}"
+    default_project.run_core_tests(*QUICK, str(CORE_TESTS), python=python)

@@ -60,7 +60,7 @@ def publish(settings: Settings) -> None:
 
 
 def consume(settings: Settings) -> None:
-    """Manual acks, at most `prefetch` in hand."""
+    """Manual acks, at most `prefetch` in flight."""
 
     async def main() -> None:
         async with await aio_pika.connect_robust(settings.broker_url) as connection:

@@ -1,3 +1,4 @@
+# The template's: an update changes it. Which files are yours: README.md.
 """`python -m app`: the service on `HOST` (127.0.0.1) and `PORT` (8000), logging at `LOG_LEVEL` (INFO)."""
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ import sys
 import uvicorn
 
 from app.queue.config import load_queues
-from app.queue.environment import role
 from app.queue.errors import ConfigError
+from app.queue.run.process import role
 
 
 def main() -> int:

@@ -1,9 +1,11 @@
+# The template's: an update changes it. Which files are yours: README.md.
 """`POST /queues/{queue}/messages`: publishing over HTTP. And `GET /metrics`."""
 
 from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
 import math
 import os
 import re
@@ -16,13 +18,14 @@ from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
-from app.queue.environment import Role
 from app.queue.errors import CircuitOpenError, MessageTooLargeError, PublishError
-from app.queue.policy import InvalidMessageError
-from app.queue.processor import decode
+from app.queue.messages.body import decode
+from app.queue.messages.outcome import InvalidMessageError
 from app.queue.publishing import PublisherDisabledError, UnknownQueueError
-from app.queue.service import QueueService
+from app.queue.run.process import Role
+from app.queue.run.service import QueueService
 
+logger = logging.getLogger(__name__)
 router = APIRouter()
 
 BODY_TIMEOUT = 30.0
@@ -132,6 +135,9 @@ async def publish_message(
             service.dispatcher.resolve(queue, body)
     except InvalidMessageError as error:
         raise HTTPException(422, str(error)) from None
+    except BaseException as error:  # nothing was awaited, so it is the model's own: a validator may raise anything
+        logger.exception("%s: the model of a message raised", queue)
+        raise HTTPException(422, f"the message's model raised {type(error).__name__}") from None
     headers = {"traceparent": traceparent} if traceparent and TRACEPARENT.fullmatch(traceparent) else None
     try:
         sent = await publisher.publish_message(queue, body, message_id=x_message_id, headers=headers)
@@ -182,5 +188,5 @@ async def _read(request: Request, limit: int) -> bytes:
 
 @router.get("/metrics", include_in_schema=False)
 async def metrics() -> Response:
-    """The counters of `metrics.py`, for Prometheus."""
+    """The counters of `instrumentation/prometheus.py`."""
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -1,19 +1,20 @@
+# The template's: an update changes it. Which files are yours: README.md.
 """QueueCircuitBreaker: pybreaker, made fit for asyncio."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import pybreaker
 
-from app.queue.config import CircuitBreakerConfig
+from app.queue.clock import now
 from app.queue.errors import BrokerError, CircuitOpenError, MessageTooLargeError, UnroutableError
-from app.queue.interfaces import BreakerState
+from app.queue.settings.queues import CircuitBreakerConfig
 
 Result = TypeVar("Result")
+State = Literal["closed", "open", "half-open"]
 
 
 class QueueCircuitBreaker:
@@ -40,15 +41,15 @@ class QueueCircuitBreaker:
         )
 
     @property
-    def state(self) -> BreakerState:
-        """`closed`, `open` or `half-open`."""
-        return cast("BreakerState", self._breaker.current_state)
+    def state(self) -> State:
+        """Whether calls go through: when closed all, when open none, when half-open one, to try."""
+        return cast("State", self._breaker.current_state)
 
     def retry_after(self) -> float:
         """Seconds until the next call may be tried; 0 if now."""
         if self.state != "open":
             return 0.0
-        return max(0.0, self._opened_at + self._reset_timeout - time.monotonic())
+        return max(0.0, self._opened_at + self._reset_timeout - now())
 
     def reset(self) -> None:
         """Close the breaker: the link to the broker is there again."""
@@ -90,7 +91,7 @@ class QueueCircuitBreaker:
                 self._breaker.call(_end, error)
 
     def _note_opening(self) -> None:
-        self._opened_at = time.monotonic()
+        self._opened_at = now()
 
 
 def _says_nothing(error: BaseException) -> bool:

@@ -1,3 +1,4 @@
+# The template's: an update changes it. Which files are yours: README.md.
 """What can go wrong between this service and a broker, in words that every provider shares."""
 
 from __future__ import annotations
@@ -9,6 +10,14 @@ class QueueError(Exception):
 
 class ConfigError(QueueError):
     """`queues.yaml`, the environment or a handler module is wrong: the message says what and where."""
+
+
+class UnknownQueueError(QueueError):
+    """No queue of that name is in `queues.yaml`."""
+
+
+class PublisherDisabledError(QueueError):
+    """The queue has `enable_publisher: false`."""
 
 
 class BrokerError(QueueError):

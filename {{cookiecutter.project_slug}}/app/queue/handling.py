@@ -1,3 +1,4 @@
+# The template's: an update changes it. Which files are yours: README.md.
 """What a handler module imports: `Reject`, `message_type`, `current_delivery`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# The template's: an update changes it. Which files are yours: README.md.
 """`/health/queue`, `/health/ready` and `/health/live`."""
 
 from __future__ import annotations
@@ -7,34 +8,9 @@ from typing import Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from app.queue.interfaces import BreakerState
+from app.queue.run.health import Health
 
 router = APIRouter(prefix="/health", tags=["health"])
-
-ConsumerStatus = Literal["running", "paused", "down", "disabled"]
-PublisherStatus = Literal["ready", "blocked", "down", "disabled"]
-Status = Literal["healthy", "unhealthy"]
-
-
-class QueueHealth(BaseModel):
-    """The state of one queue.
-
-    It is healthy when its consumer is registered at the broker, or pauses, and its publisher is connected and not
-    blocked. An open circuit breaker alone does not make it unhealthy: without traffic it would never get its probe.
-    """
-
-    status: Status
-    consumer: ConsumerStatus
-    publisher: PublisherStatus
-    circuit_breaker: BreakerState
-    detail: str | None = None
-
-
-class Health(BaseModel):
-    """The state of the service."""
-
-    status: Status
-    queues: dict[str, QueueHealth]
 
 
 class Liveness(BaseModel):

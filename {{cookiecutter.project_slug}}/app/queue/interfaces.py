@@ -1,7 +1,8 @@
+# The template's: an update changes it. Which files are yours: README.md.
 """The contract between the core and a provider, and what the two exchange.
 
 A provider is a package under `providers/` that speaks to one kind of broker. It supplies primitives and nothing
-else: connect, receive, ack, hand a message over to another place, publish. Every decision (when to retry, how long to
+else: connect, receive, ack, move a message to another place, publish. Every decision (when to retry, how long to
 wait, when to give up, what is poison) is made by the core, once, for all providers.
 
 All calls are made on one event loop, the one on which the object was opened.
@@ -9,74 +10,45 @@ All calls are made on one event loop, the one on which the object was opened.
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
-from pydantic import BaseModel
+from app.queue.messages.body import Body
+from app.queue.messages.message import Arrival, Delivery, Message, Place
+from app.queue.middleware import PublishMiddleware
+from app.queue.settings.queues import QueueConfig
 
-if TYPE_CHECKING:
-    from app.queue.config import QueueConfig
-    from app.queue.middleware import PublishMiddleware
-    from app.queue.processor import MessageProcessor
+__all__ = [
+    "Arrival",
+    "Body",
+    "BreakerState",
+    "Claims",
+    "DeadLetterQueueHandler",
+    "Delivery",
+    "Dispatcher",
+    "Link",
+    "Message",
+    "Place",
+    "Provider",
+    "PublisherState",
+    "QueueConsumer",
+    "QueueHealthCheck",
+    "QueueProcessor",
+    "QueuePublisher",
+]
 
 PublisherState = Literal["ready", "blocked", "down"]
 BreakerState = Literal["closed", "open", "half-open"]
-Body = str | bytes | Mapping[str, Any] | BaseModel
-"""What can be published: JSON text, or something that becomes a JSON object. It has a key `type`."""
 
 
-@dataclass(slots=True)  # like Delivery not frozen: that makes one three times as slow to create
-class Message:
-    """A message, whatever broker it is in. Nobody changes it: `with_history()` and the like make another.
+class Dispatcher(Protocol):
+    """What a consumer has of the handlers: `MessageProcessor` is one."""
 
-    Attributes:
-        body: as it travels, normally a JSON object with a key `type`.
-        message_id: unique as far as its publisher sees to it.
-        headers: the publisher's and ours (`headers.py`). Unknown ones are passed on wherever the message goes.
-        properties: what else the broker's own format knows, opaque to the core and passed on.
-    """
-
-    body: bytes
-    message_id: str
-    headers: Mapping[str, Any] = field(default_factory=dict)
-    properties: Any = None
-
-
-@dataclass(slots=True, eq=False)
-class Delivery:
-    """A message in hand: the broker keeps it until it is settled, and gives it out again if we die.
-
-    Attributes:
-        queue: the queue's name in `queues.yaml`.
-        message: what was delivered.
-        redelivered: True if somebody had it in hand before and neither settled nor returned it.
-        token: what the provider needs to settle it.
-        identity: the id that the message came with, or "" if it had none and was given one.
-    """
-
-    queue: str
-    message: Message
-    redelivered: bool = False
-    token: Any = None
-    identity: str = ""
-
-
-class Place(StrEnum):
-    """Where a message can be handed over to. All places of a queue live in its broker."""
-
-    QUEUE = "queue"
-    """The tail of the queue itself."""
-    RETRY = "retry"
-    """Waits for a given time, then returns to the tail of the queue."""
-    DLQ = "dlq"
-    """`dlq_<queue>`, from where it is sent back now and then."""
-    SUSPECTS = "suspects"
-    """Where a message that was in hand when a consumer vanished waits to be run by itself."""
-    PARKED = "parked"
-    """`parked_<queue>`, where it stays until a person looks at it."""
+    async def process_payload(self, queue: str, payload: Mapping[str, Any]) -> None:
+        """Call the handler for a decoded body. Raises InvalidMessageError, or what the handler raises."""
 
 
 class Link(ABC):
@@ -102,7 +74,7 @@ class Link(ABC):
 class QueueConsumer(Link):
     """Receives the messages of one queue. `open()` sees to it that the queue and its places exist."""
 
-    def __init__(self, queue_name: str, config: QueueConfig, dispatcher: MessageProcessor) -> None:
+    def __init__(self, queue_name: str, config: QueueConfig, dispatcher: Dispatcher) -> None:
         super().__init__(queue_name, config)
         self.dispatcher = dispatcher
         self.on_delivery: Callable[[Delivery], Coroutine[Any, Any, Any]] | None = None
@@ -110,22 +82,37 @@ class QueueConsumer(Link):
 
     @abstractmethod
     async def stop_intake(self) -> None:
-        """Receive nothing more, until `start_intake()` or `open()`. Deliveries in hand can still be settled."""
+        """Receive nothing more, until `start_intake()` or `open()`. Deliveries in flight can still be settled."""
 
     @abstractmethod
     async def start_intake(self) -> None:
         """Receive again."""
+
+    @abstractmethod
+    async def make_room(self, held: int) -> None:
+        """Receive up to `prefetch` messages besides `held` of those in flight, which can't be settled for now.
+
+        Called whenever that number changes; 0 after `open()`. A broker whose window can't be changed may let a few more
+        in, or let half of `prefetch` go unused. Raises BrokerError.
+        """
 
     @property
     @abstractmethod
     def registered(self) -> bool:
         """True only while the broker would give us the next message."""
 
-    async def renew(self) -> None:
-        """Register again, and remain `registered` meanwhile: a broker may forget a consumer without a word.
+    @property
+    def settle_within(self) -> float | None:
+        """Seconds after which the broker takes back what is not settled, as far as is known; None if it never does.
 
-        Called now and then while nothing comes and nothing is in hand. Raises BrokerError, and then the link is lost.
+        What can't be run in that time is given back before. A broker whose leases are prolonged has no such time.
         """
+        return None
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Start `on_delivery`, as a task of its own: whoever calls this may end. The worker keeps hold of the task."""
+        assert self.on_delivery is not None
+        asyncio.get_running_loop().create_task(self.on_delivery(delivery))
 
     async def process_message(self, payload: Mapping[str, Any]) -> None:
         """Call the handler for `payload`, a message's decoded body, as if it had been received.
@@ -152,12 +139,20 @@ class QueueProcessor(ABC):
         """The message is done: forget it."""
 
     @abstractmethod
-    async def hand_over(self, delivery: Delivery, message: Message, place: Place, delay: float = 0.0) -> None:
+    async def move(self, delivery: Delivery, message: Message, place: Place, delay: float = 0.0) -> None:
         """Put `message` in `place` and forget `delivery`: never the second without the first.
 
-        `delay` is in seconds and one of `config.retry.delays()`; only for Place.RETRY.
+        `delay` is in seconds, for Place.RETRY. A broker that has a place for each delay takes the next longer one.
         Raises AckLostError if `message` is safe but `delivery` could not be forgotten.
         """
+
+    @property
+    def state(self) -> PublisherState | None:
+        """How the connection is that messages are moved over; None if that is the consumer's own.
+
+        Asked on the event loop, after a call that failed.
+        """
+        return None
 
     @abstractmethod
     async def close(self) -> None:
@@ -202,11 +197,11 @@ class DeadLetterQueueHandler(ABC):
 
     @abstractmethod
     async def depth(self) -> int:
-        """How many messages lie there; those in hand count or don't, as the broker has it. Raises BrokerError."""
+        """How many messages lie there; those in flight count or don't, as the broker has it. Raises BrokerError."""
 
     @abstractmethod
-    async def take(self) -> Delivery | None:
-        """The oldest message, in hand, or None if there is none. Raises BrokerError."""
+    async def receive(self) -> Delivery | None:
+        """The oldest message, in flight, or None if there is none. Raises BrokerError."""
 
     @abstractmethod
     async def close(self) -> None:
@@ -229,14 +224,39 @@ class QueueHealthCheck(ABC):
 
 
 @dataclass(frozen=True, slots=True)
+class Claims:
+    """What a kind of broker can do, as far as brokers differ. The core, the docs and the contract suite go by it.
+
+    Attributes:
+        confirms_acks: an ack that returned is at the broker. If not, the last ones may be lost with the link, and what
+            they were for comes again.
+        knows_holder: `Arrival.OURS` is sure. If not it is a guess, and one that was abandoned before is not guessed at.
+        ordered: one publisher's messages come in order to one consumer, while nothing fails.
+        outlives_process: messages outlive the process of the service.
+        outlives_broker: messages, and the delays of retries, outlive a kill -9 of the broker.
+        says_blocked: the broker can say that it accepts no messages for now.
+        drops_repeats: a message that is published again, with the same id and body, is not kept twice.
+        moves_in_one_step: a crash while a message is moved never leaves it in two places.
+    """
+
+    confirms_acks: bool = True
+    knows_holder: bool = False
+    ordered: bool = True
+    outlives_process: bool = True
+    outlives_broker: bool = True
+    says_blocked: bool = True
+    drops_repeats: bool = False
+    moves_in_one_step: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Provider:
     """A kind of broker. Its package's `__init__.py` holds one of these, named `provider`."""
 
     config: type[QueueConfig]
-    consumer: Callable[[str, Any, MessageProcessor], QueueConsumer]
+    consumer: Callable[[str, Any, Dispatcher], QueueConsumer]
     processor: Callable[[str, Any], QueueProcessor]
     publisher: Callable[[str, Any, tuple[PublishMiddleware, ...]], QueuePublisher]
     dead_letters: Callable[[str, Any, Place], DeadLetterQueueHandler]
     health_check: Callable[[str, Any], QueueHealthCheck]
-    in_process: bool = False
-    """True if messages live in the process of the service, so that no other process can see them."""
+    claims: Claims = Claims()

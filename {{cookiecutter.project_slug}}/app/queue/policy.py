@@ -1,110 +1,84 @@
+# The template's: an update changes it. Which files are yours: README.md.
 """What becomes of a message after its handler returned or raised: all of it, and the same for every provider."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 
-from app.queue.config import QueueConfig
 from app.queue.handling import Reject
-from app.queue.headers import FRESH, History, timestamp
+from app.queue.messages.headers import History, timestamp
+from app.queue.messages.outcome import Action, InvalidMessageError, Outcome, Reason
+from app.queue.settings.queues import QueueConfig
 
-MAX_CRASHES = 5
-"""A message that was in hand this many times in a row when its process died goes to the dead-letter queue.
+SUSPECT_FROM = 2
+"""Deaths in a row from which on a message is a suspect: most kills come from outside, and mean none of the messages."""
+ALONE_FROM = 4
+"""Deaths in a row from which on a suspect runs alone: up to here, one that kills may take its neighbours with it."""
+MAX_CRASHES = 6
+"""A message that was in flight this many times in a row when its process died goes to the dead-letter queue.
 
-A process may also be killed from outside while an innocent suspect runs. That this hits the same one again and again is
-what the number makes unlikely.
+One that kills dies alone at the fifth and at the sixth. So what died beside it four times has one death to spare: a
+process may also be killed from outside while an innocent message runs.
 """
 
-
-class Reason(StrEnum):
-    """Why a message is in the dead-letter queue (header `dlq-reason`)."""
-
-    NOT_JSON = "not_json"
-    NOT_AN_OBJECT = "not_an_object"
-    NO_TYPE = "no_type"
-    UNKNOWN_TYPE = "unknown_type"
-    INVALID_PAYLOAD = "invalid_payload"
-    TOO_LARGE = "too_large"
-    REJECTED = "rejected"
-    CRASHED = "crashed"
-    EXHAUSTED = "exhausted"
-
+ASIDE_FOR = 10.0
+"""Seconds for which a message is put aside, at most, if the queue has such a delay."""
 
 RETRYABLE = frozenset({Reason.EXHAUSTED})
 """Reasons that may pass. All others are facts about the message; a pass over the dead-letter queue parks it."""
 
 
-class InvalidMessageError(Exception):
-    """A message that no handler can take. Its text is fit for whoever sent it."""
-
-    def __init__(self, reason: Reason, text: str) -> None:
-        super().__init__(text)
-        self.reason = reason
-
-
-class Action(StrEnum):
-    """How a delivery is settled. All but ACK and DROP hand it over to another place, and then ack it."""
-
-    ACK = "ack"
-    RETRY = "retry"
-    DEAD_LETTER = "dead_letter"
-    DROP = "drop"
-    """Exhausted, and the queue has no dead-letter queue: logged whole, then acked."""
-    RETURN = "return"
-    """To the tail of its queue, as it came: it has not been run."""
-    SUSPECT = "suspect"
-    """To the suspects: whoever had it in hand may have died of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The decision about one delivery.
-
-    Attributes:
-        past: the message's history from now on.
-        delay: seconds, for RETRY.
-        reason, error: for DEAD_LETTER and DROP; `error` also for RETRY.
-    """
-
-    action: Action
-    past: History = FRESH
-    delay: float = 0.0
-    reason: Reason | None = None
-    error: BaseException | None = None
-
-
-DONE = Outcome(Action.ACK)
-
-
-def decide(error: BaseException, past: History, config: QueueConfig, *, probe: bool = False) -> Outcome:
+def decide(error: BaseException, history: History, config: QueueConfig, *, counts: bool = True) -> Outcome:
     """The outcome of a failed handler call.
 
     A message whose failure is in itself dies at once. Any other is retried with growing delays until it has had
-    `max_attempts`. A failure of a probe (see `pause.py`) is not held against the message.
+    `max_attempts`. A failure in a pause (see `consume/pause.py`) does not count: it is not held against the message.
     """
-    past = replace(past, crashes=0, first_failed_at=past.first_failed_at or timestamp())
+    history = replace(history, crashes=0, first_failed_at=history.first_failed_at or timestamp())
     if isinstance(error, InvalidMessageError):
-        return _give_up(error.reason, error, past, config)
-    past = replace(past, attempts=past.attempts + (not probe))
+        return _give_up(error.reason, error, history, config)
+    history = replace(history, attempts=history.attempts + counts)
     if isinstance(error, Reject):
-        return _give_up(Reason.REJECTED, error, past, config)
-    if past.attempts >= config.retry.max_attempts:
-        return _give_up(Reason.EXHAUSTED, error, past, config)
-    return Outcome(Action.RETRY, past, delay=config.retry.delay(max(past.attempts, 1)), error=error)
+        return _give_up(Reason.REJECTED, error, history, config)
+    if history.attempts >= config.retry.max_attempts:
+        return _give_up(Reason.EXHAUSTED, error, history, config)
+    return Outcome(Action.RETRY, history, delay=config.retry.delay(max(history.attempts, 1)), error=error)
 
 
-def decide_redelivered(past: History, config: QueueConfig) -> Outcome:
-    """The outcome of a delivery that an unknown consumer had in hand and never settled: that consumer may be dead.
+def put_aside(history: History, config: QueueConfig) -> Outcome:
+    """The outcome of a delivery that is not run, to make room in a pause: it comes again in some seconds."""
+    delays = config.retry.delays()
+    return Outcome(
+        Action.RETRY, history, delay=max((delay for delay in delays if delay <= ASIDE_FOR), default=delays[0])
+    )
 
-    It is not run but put among the suspects, so that the count is in the broker before it can do harm again.
+
+def put_back(history: History) -> Outcome:
+    """The outcome of a delivery that is not run, since the service stops."""
+    return Outcome(Action.QUARANTINE if history.crashes else Action.REQUEUE, history)
+
+
+def decide_abandoned(history: History, config: QueueConfig) -> Outcome:
+    """The outcome of a delivery that an unknown consumer had in flight and never settled: that consumer may be dead.
+
+    It is put into the quarantine, and run from there, so that the count is in the broker before it can do harm again.
     """
-    past = replace(past, crashes=past.crashes + 1)
-    if past.crashes >= MAX_CRASHES:
-        return _give_up(Reason.CRASHED, None, past, config)
-    return Outcome(Action.SUSPECT, past)
+    history = replace(history, crashes=history.crashes + 1)
+    if history.crashes >= MAX_CRASHES:
+        return _give_up(Reason.CRASHED, None, history, config)
+    return Outcome(Action.QUARANTINE, history)
 
 
-def _give_up(reason: Reason, error: BaseException | None, past: History, config: QueueConfig) -> Outcome:
+def group_size(crashes: int, concurrency: int) -> int | None:
+    """How many messages that were in flight at so many deaths may run side by side; None if it is no suspect.
+
+    Each death makes the group smaller by the same factor, until it is one.
+    """
+    if crashes < SUSPECT_FROM:
+        return None
+    return int(concurrency ** (max(0, ALONE_FROM - crashes) / (ALONE_FROM - SUSPECT_FROM + 1)))
+
+
+def _give_up(reason: Reason, error: BaseException | None, history: History, config: QueueConfig) -> Outcome:
     action = Action.DEAD_LETTER if config.enable_dlq else Action.DROP
-    return Outcome(action, past, reason=reason, error=error)
+    return Outcome(action, history, reason=reason, error=error)

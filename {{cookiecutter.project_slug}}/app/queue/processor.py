@@ -1,3 +1,4 @@
+# The template's: an update changes it. Which files are yours: README.md.
 """MessageProcessor: from a message's bytes to the handler's method."""
 
 from __future__ import annotations
@@ -6,31 +7,41 @@ import asyncio
 import inspect
 import secrets
 import typing
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
-import pydantic_core
 from pydantic import BaseModel, ValidationError
 
 from app.queue.errors import ConfigError
+from app.queue.foreign_code import InThisProcess
 from app.queue.handling import TYPE_ATTRIBUTE, DeliveryInfo, as_current_delivery
-from app.queue.policy import InvalidMessageError, Reason
+from app.queue.messages.body import Payload, decode, encode_json, json_text
+from app.queue.messages.outcome import InvalidMessageError, Reason
 
-Payload = Mapping[str, Any]
 Function = Callable[[Any], Any]
 UNLIMITED: AbstractContextManager[None] = nullcontext()
+_RULE = "a public method is a message handler, with one parameter, 'message', and no 'yield':"
+_PRIVATE = "if it is no handler, begin its name with '_'"
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
+@dataclass(frozen=True, slots=True)
 class Route:
-    """One message type of one queue: its method, and the model that its payload must fit."""
+    """One message type of one queue.
 
-    __slots__ = ("function", "model", "plain")
+    Attributes:
+        type_name: the message type, as it stands in the message.
+        function: the handler's method, which is called with `argument()`.
+        model: what the payload must fit; None if the method takes the payload as it came, a dict.
+        plain: True for a plain `def`, which runs in a thread.
+    """
 
-    def __init__(self, function: Function, model: type[BaseModel] | None, *, plain: bool) -> None:
-        self.function = function
-        self.model = model
-        self.plain = plain
+    type_name: str
+    function: Function
+    model: type[BaseModel] | None
+    plain: bool
 
     def argument(self, body: bytes, payload: Payload) -> Any:
         """What the method is called with. Raises InvalidMessageError."""
@@ -61,7 +72,7 @@ class MessageProcessor:
             kind = getattr(member, TYPE_ATTRIBUTE, name)
             if kind in routes:
                 raise ConfigError(f"{_name(handler)}: two methods handle the type {kind!r}")
-            routes[kind] = _route(handler, name, member)
+            routes[kind] = _route(handler, name, member, kind)
         if not routes:
             raise ConfigError(f"{_name(handler)}: has no public method, so it handles no message type")
         self._handlers[queue] = handler
@@ -75,9 +86,13 @@ class MessageProcessor:
         """The queues that have a handler."""
         return tuple(self._handlers)
 
+    def routes(self, queue: str) -> tuple[Route, ...]:
+        """The routes of `queue`, in the order of their types; none if it has no handler."""
+        return tuple(sorted(self._routes.get(queue, {}).values(), key=lambda route: route.type_name))
+
     def types(self, queue: str) -> tuple[str, ...]:
         """The message types of `queue` that have a handler."""
-        return tuple(sorted(self._routes.get(queue, ())))
+        return tuple(route.type_name for route in self.routes(queue))
 
     async def process(self, queue: str, body: bytes, limit: AbstractContextManager[None] = UNLIMITED) -> None:
         """Call the handler for a message's body. Raises InvalidMessageError, or what the handler raises.
@@ -87,11 +102,17 @@ class MessageProcessor:
         """
         route, argument = self.resolve(queue, body)
         if route.plain:
-            result = await asyncio.to_thread(route.function, argument)
+            result, error = await asyncio.to_thread(_called, route.function, argument)
+            if error is not None:
+                try:
+                    raise error
+                finally:
+                    del error  # it knows this frame, which would know it
             if inspect.isawaitable(result):  # a plain function around an async one
-                await result
+                with InThisProcess():
+                    await result
         else:
-            with limit:
+            with limit, InThisProcess():
                 await route.function(argument)
 
     async def process_payload(self, queue: str, payload: Payload) -> None:
@@ -108,21 +129,19 @@ class MessageProcessor:
             raise InvalidMessageError(
                 Reason.UNKNOWN_TYPE, f"queue {queue!r} has no type {kind[:100]!r}; known: {known}"
             )
-        return route, route.argument(body, payload)
+        return route, route.argument(json_text(body), payload)
 
 
-def decode(body: bytes) -> tuple[Payload, str]:
-    """A body's JSON object, and the message type in it. Raises InvalidMessageError."""
+def _called(function: Function, argument: Any) -> tuple[Any, BaseException | None]:
+    """What a function returned or raised: not every exception may go from one thread to another by a future.
+
+    One with a StopIteration is never done in Python 3.11, and is done without an error with a subclass of that.
+    """
     try:
-        payload = pydantic_core.from_json(body, allow_inf_nan=False)
-    except ValueError as error:
-        raise InvalidMessageError(Reason.NOT_JSON, f"the body is not JSON: {error}") from None
-    if not isinstance(payload, dict):
-        raise InvalidMessageError(Reason.NOT_AN_OBJECT, "the body must be a JSON object")
-    kind = payload.get("type")
-    if not isinstance(kind, str) or not kind:
-        raise InvalidMessageError(Reason.NO_TYPE, "the key 'type' must name the message's type")
-    return payload, kind
+        with InThisProcess():
+            return function(argument), None
+    except BaseException as error:  # noqa: BLE001 - a handler may raise anything
+        return None, error
 
 
 def summary(error: ValidationError) -> str:
@@ -140,24 +159,18 @@ def _said(problem: Any) -> str:
     return str(problem["msg"])
 
 
-def encode_json(value: Mapping[str, Any]) -> bytes:
-    """A mapping as JSON; what JSON has no number for (NaN) becomes null, as in a pydantic model."""
-    return pydantic_core.to_json(dict(value), inf_nan_mode="null")
-
-
-def _route(handler: object, name: str, member: Any) -> Route:
+def _route(handler: object, name: str, member: Any, kind: str) -> Route:
     where = f"{_name(handler)}.{name}"
     example = f"'async def {name}(self, message: SomeModel) -> None' or '(self, message: dict[str, Any])'"
     if not inspect.isfunction(member):
-        raise ConfigError(f"{where}: a public method is a message handler, written {example}; begin its name with '_'")
+        raise ConfigError(f"{where}: {_RULE} {example}; {_PRIVATE}")
     method = getattr(handler, name)
     parameters = list(inspect.signature(method).parameters.values())
-    takes_message = [parameter.name for parameter in parameters] == ["message"] and parameters[0].kind in (
-        inspect.Parameter.POSITIONAL_ONLY,
-        inspect.Parameter.POSITIONAL_OR_KEYWORD,
-    )
+    if len(parameters) == 1 and parameters[0].name != "message" and parameters[0].kind in _POSITIONAL:
+        raise ConfigError(f"{where}: the one parameter must be called 'message', not {parameters[0].name!r}: {example}")
+    takes_message = [parameter.name for parameter in parameters] == ["message"] and parameters[0].kind in _POSITIONAL
     if not takes_message or inspect.isasyncgenfunction(member) or inspect.isgeneratorfunction(member):
-        raise ConfigError(f"{where}: a public method is a message handler, written {example}; begin its name with '_'")
+        raise ConfigError(f"{where}: {_RULE} {example}; {_PRIVATE}")
     try:
         annotation = typing.get_type_hints(member).get("message")
     except Exception as error:  # noqa: BLE001 - an annotation may be any expression
@@ -168,7 +181,7 @@ def _route(handler: object, name: str, member: Any) -> Route:
         model = None
     else:
         raise ConfigError(f"{where}: 'message' must be annotated with a pydantic model or a dict: {example}")
-    return Route(typing.cast("Callable[[Any], Awaitable[None]]", method), model, plain=not _is_async(member))
+    return Route(kind, method, model, plain=not _is_async(member))
 
 
 def _check_context(handler: object) -> None:

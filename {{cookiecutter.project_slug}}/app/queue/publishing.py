@@ -1,4 +1,5 @@
-"""`publish()`: one call for handlers and routes, whatever event loop they are on."""
+# The template's: an update changes it. Which files are yours: README.md.
+"""`publish()`: one call for handlers and routes, whatever event loop they are on; and the publishers of each loop."""
 
 from __future__ import annotations
 
@@ -7,17 +8,52 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from app.queue.config import QueueConfig, QueuesConfig
-from app.queue.errors import QueueError
-from app.queue.interfaces import Body, QueuePublisher
+from app.queue.errors import PublisherDisabledError, UnknownQueueError
+from app.queue.interfaces import QueuePublisher
+from app.queue.messages.body import Body
+from app.queue.settings.queues import QueueConfig, QueuesConfig
+
+__all__ = ["PublisherDisabledError", "UnknownQueueError", "publish", "publish_from_thread"]
 
 
-class UnknownQueueError(QueueError):
-    """No queue of that name is in `queues.yaml`."""
+async def publish(
+    queue: str, message: Body, *, message_id: str | None = None, headers: Mapping[str, Any] | None = None
+) -> str:
+    """Publish `message` to `queue` and return its id once the broker has confirmed it.
+
+    Args:
+        queue: a queue in `queues.yaml`.
+        message: a pydantic model, a dict, or JSON; with the key `type`.
+        message_id: to choose the id, so that a repeat can be recognised.
+        headers: the broker's message headers.
+
+    Raises:
+        PublishError: it was not published, as far as can be known.
+        UnknownQueueError, PublisherDisabledError: `queues.yaml` doesn't allow it.
+        RuntimeError: the service isn't running.
+    """
+    own = _by_loop.get(asyncio.get_running_loop())
+    if own is not None:
+        return await own.get(queue).publish_message(queue, message, message_id=message_id, headers=headers)
+    home = _home()
+    call = home.get(queue).publish_message(queue, message, message_id=message_id, headers=headers)
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, home.loop))
 
 
-class PublisherDisabledError(QueueError):
-    """The queue has `enable_publisher: false`."""
+def publish_from_thread(
+    queue: str, message: Body, *, message_id: str | None = None, headers: Mapping[str, Any] | None = None
+) -> str:
+    """The same as `publish()` for code that can't await: a plain `def` handler, or a plain `def` route."""
+    home = _home()
+
+    async def call() -> str:
+        return await publish(queue, message, message_id=message_id, headers=headers)
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run_coroutine_threadsafe(call(), home.loop).result()
+    raise RuntimeError("publish_from_thread() would block this event loop: use 'await publish(...)' here")
 
 
 class Publishers:
@@ -48,7 +84,7 @@ class Publishers:
 
 
 _by_loop: dict[asyncio.AbstractEventLoop, Publishers] = {}
-_home: list[Publishers] = []
+_homes: list[Publishers] = []
 _lock = threading.Lock()
 
 
@@ -57,59 +93,20 @@ def install(publishers: Publishers, *, home: bool = False) -> None:
     with _lock:
         _by_loop[publishers.loop] = publishers
         if home:
-            _home.append(publishers)
+            _homes.append(publishers)
 
 
 def uninstall(publishers: Publishers) -> None:
     """The opposite of `install()`."""
     with _lock:
         _by_loop.pop(publishers.loop, None)
-        if publishers in _home:
-            _home.remove(publishers)
+        if publishers in _homes:
+            _homes.remove(publishers)
 
 
-async def publish(
-    queue: str, message: Body, *, message_id: str | None = None, headers: Mapping[str, Any] | None = None
-) -> str:
-    """Publish `message` to `queue` and return its id once the broker has confirmed it.
-
-    Args:
-        queue: a queue in `queues.yaml`.
-        message: a pydantic model, a dict, or JSON; with the key `type`.
-        message_id: to choose the id, so that a repeat can be recognised.
-        headers: the broker's message headers.
-
-    Raises:
-        PublishError: it was not published, as far as can be known.
-        UnknownQueueError, PublisherDisabledError: `queues.yaml` doesn't allow it.
-        RuntimeError: the service isn't running.
-    """
-    publishers = _by_loop.get(asyncio.get_running_loop())
-    if publishers is not None:
-        return await publishers.get(queue).publish_message(queue, message, message_id=message_id, headers=headers)
-    home = _at_home()
-    call = home.get(queue).publish_message(queue, message, message_id=message_id, headers=headers)
-    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, home.loop))
-
-
-def publish_from_thread(
-    queue: str, message: Body, *, message_id: str | None = None, headers: Mapping[str, Any] | None = None
-) -> str:
-    """The same as `publish()` for code that can't await: a plain `def` handler, or a plain `def` route."""
-    home = _at_home()
-
-    async def call() -> str:
-        return await publish(queue, message, message_id=message_id, headers=headers)
-
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run_coroutine_threadsafe(call(), home.loop).result()
-    raise RuntimeError("publish_from_thread() would block this event loop: use 'await publish(...)' here")
-
-
-def _at_home() -> Publishers:
+def _home() -> Publishers:
+    """Those of the loop that serves HTTP. Raises RuntimeError if the service is not running."""
     with _lock:
-        if not _home:
+        if not _homes:
             raise RuntimeError("publish() needs the running service: is lifespan_handler the lifespan of the app?")
-        return _home[-1]
+        return _homes[-1]

@@ -1,3 +1,4 @@
+# The template's: an update changes it. Which files are yours: README.md.
 """Where the parts are put together: `get_consumer`, `get_publisher`, `get_processor`, and the lifespan of the app."""
 
 from __future__ import annotations
@@ -11,28 +12,23 @@ from typing import Any
 from fastapi import FastAPI
 
 from app.queue import api, health_check
-from app.queue.config import QueueConfig, QueuesConfig, load_queues
+from app.queue.config import load_queues
+from app.queue.consume.quarantine import Quarantine
+from app.queue.consume.worker import QueueWorker
 from app.queue.dead_letters import DeadLetterPasses
-from app.queue.environment import role
 from app.queue.errors import ConfigError
-from app.queue.group import Parts
 from app.queue.handlers.register_handlers import register_handlers
-from app.queue.interfaces import (
-    DeadLetterQueueHandler,
-    Place,
-    QueueConsumer,
-    QueueHealthCheck,
-    QueueProcessor,
-    QueuePublisher,
-)
-from app.queue.metrics import count_handling
-from app.queue.middleware import HandleMiddleware, PublishMiddleware
+from app.queue.instrumentation.prometheus import count_handling, count_publishing
+from app.queue.interfaces import DeadLetterQueueHandler, QueueConsumer, QueueHealthCheck, QueueProcessor, QueuePublisher
+from app.queue.messages.message import Place
+from app.queue.middleware import HandleMiddleware, PerLoop, PublishMiddleware, check_middleware
 from app.queue.processor import MessageProcessor
 from app.queue.providers import find_provider
 from app.queue.publishing import Publishers
-from app.queue.service import QueueService
-from app.queue.suspects import Suspects
-from app.queue.worker import QueueWorker
+from app.queue.run.process import DrainSignals, end_at_once, role, short_turns
+from app.queue.run.service import QueueService
+from app.queue.run.sides import Factories
+from app.queue.settings.queues import QueueConfig, QueuesConfig
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +49,7 @@ def get_consumer(config: QueueConfig, dispatcher: MessageProcessor | None = None
 
 def get_publisher(config: QueueConfig, middleware: Sequence[PublishMiddleware] = ()) -> QueuePublisher:
     """The publisher of a queue. It connects on first use; `await publisher.close()` in the end."""
-    return find_provider(config.type).publisher(config.name, config, tuple(middleware))
+    return find_provider(config.type).publisher(config.name, config, (count_publishing, *middleware))
 
 
 def get_processor(config: QueueConfig) -> QueueProcessor:
@@ -74,36 +70,46 @@ def get_health_check(config: QueueConfig) -> QueueHealthCheck:
 def build_service(
     config: QueuesConfig,
     dispatcher: MessageProcessor,
-    handle_middleware: Sequence[HandleMiddleware] = (),
-    publish_middleware: Sequence[PublishMiddleware] = (),
+    handle_middleware: Sequence[HandleMiddleware | PerLoop[HandleMiddleware]] = (),
+    publish_middleware: Sequence[PublishMiddleware | PerLoop[PublishMiddleware]] = (),
 ) -> QueueService:
-    """The service for this configuration, not started. Raises ConfigError."""
+    """The service for this configuration, not started. It changes nothing of the process. Raises ConfigError."""
 
-    def worker(queue: QueueConfig) -> QueueWorker:
+    def publishers(middleware: Sequence[PublishMiddleware]) -> Publishers:
+        return Publishers(config, partial(get_publisher, middleware=middleware))
+
+    def worker(queue: QueueConfig, middleware: Sequence[HandleMiddleware]) -> QueueWorker:
         consumer, processor = get_consumer(queue, dispatcher), get_processor(queue)
-        return QueueWorker(queue, consumer, processor, dispatcher, (count_handling, *handle_middleware))
+        claims = find_provider(queue.type).claims
+        return QueueWorker(queue, consumer, processor, dispatcher, claims, (count_handling, *middleware))
+
+    def quarantine(worker: QueueWorker) -> Quarantine:
+        config, old = worker.config, None
+        if find_provider(config.type).claims.outlives_process:
+            old = get_dead_letters(config, Place.OLD_QUARANTINE)
+        return Quarantine(worker, get_dead_letters(config, Place.QUARANTINE), old)
 
     def passes(queue: QueueConfig) -> DeadLetterPasses:
         return DeadLetterPasses(queue, get_dead_letters(queue), get_processor(queue))
 
-    def suspects(worker: QueueWorker) -> Suspects:
-        return Suspects(worker, get_dead_letters(worker.config, Place.SUSPECTS))
-
-    def publishers() -> Publishers:
-        return Publishers(config, partial(get_publisher, middleware=publish_middleware))
-
+    check_middleware([*handle_middleware, *publish_middleware])
     for name in dispatcher.queues():
         if config.queue(name) is None:
             logger.warning("there is a handler for queue %r, and no such queue in queues.yaml", name)
-    return QueueService(config, dispatcher, Parts(worker, suspects, passes, get_health_check, publishers), role())
+    parts = Factories(handle_middleware, publish_middleware, publishers, worker, quarantine, passes, get_health_check)
+    return QueueService(config, dispatcher, parts, role())
 
 
 def queue_lifespan(
-    handle_middleware: Sequence[HandleMiddleware] = (),
-    publish_middleware: Sequence[PublishMiddleware] = (),
+    handle_middleware: Sequence[HandleMiddleware | PerLoop[HandleMiddleware]] = (),
+    publish_middleware: Sequence[PublishMiddleware | PerLoop[PublishMiddleware]] = (),
     register: Callable[[MessageProcessor], None] = register_handlers,
 ) -> Lifespan:
-    """A lifespan like `lifespan_handler`, with middleware, or other handlers than those of `app/queue/handlers/`."""
+    """A lifespan like `lifespan_handler`, with middleware, or other handlers than those of `app/queue/handlers/`.
+
+    The process is the application's, so this is where it is changed: SIGTERM drains, threads take short turns, and a
+    thread that is stuck in a handler keeps no process alive that a signal asked to end.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -116,11 +122,15 @@ def queue_lifespan(
             raise
         app.state.queue_service = service
         _include_routers(app)
-        await service.start()
-        try:
-            yield
-        finally:
-            await service.stop()
+        signals = DrainSignals(service.begin_drain, service.config.drain.delay)
+        with short_turns():
+            await service.start()
+            try:
+                with signals:
+                    yield
+            finally:
+                if await service.stop() and signals.received:
+                    end_at_once()
 
     return lifespan
 

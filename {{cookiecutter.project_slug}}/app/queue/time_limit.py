@@ -1,9 +1,18 @@
-"""TimeLimit: `asyncio.timeout()` for many short stays, at a fifth of its price."""
+# The template's: an update changes it. Which files are yours: README.md.
+"""TimeLimit: `asyncio.timeout()` for many short stays, at a fifth of its price. until(): an event, or a time."""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from types import TracebackType
+
+
+async def until(event: asyncio.Event, seconds: float | None) -> None:
+    """Return when the event is set, after so many seconds at the latest. None: no matter when."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 class TimeLimit:

@@ -1,3 +1,4 @@
+# The template's: an update changes it. Which files are yours: README.md.
 """Finds the handlers: every module in this folder has one class whose name ends in `Handler`.
 
 It handles the queue that has the module's name; an attribute `queue` of the class names another, for a queue whose name

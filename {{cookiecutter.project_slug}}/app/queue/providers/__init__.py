@@ -1,3 +1,4 @@
+# The template's: an update changes it. Which files are yours: README.md.
 """The providers: every package in here that holds a `Provider` named `provider`. Its name is the `type` of a queue."""
 
 from __future__ import annotations

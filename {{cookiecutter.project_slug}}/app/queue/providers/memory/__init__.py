@@ -1,19 +1,18 @@
+# The template's: an update changes it. Which files are yours: README.md.
 """The embedded provider: no broker at all, the messages live in this process and die with it."""
 
-from app.queue.interfaces import Provider
-from app.queue.providers.memory.config import MemoryQueueConfig
-from app.queue.providers.memory.consumer import MemoryConsumer
-from app.queue.providers.memory.dead_letter_queue import MemoryDeadLetterQueueHandler
-from app.queue.providers.memory.health_check import MemoryHealthCheck
-from app.queue.providers.memory.message_handler import MemoryMessageHandler
-from app.queue.providers.memory.publisher import MemoryPublisher
+from app.queue.interfaces import Claims, Provider
+from app.queue.providers.memory.parts import (
+    MemoryConsumer,
+    MemoryDeadLetterQueueHandler,
+    MemoryHealthCheck,
+    MemoryMessageHandler,
+    MemoryPublisher,
+)
+from app.queue.settings.queues import QueueConfig
 
 provider = Provider(
-    config=MemoryQueueConfig,
-    consumer=MemoryConsumer,
-    processor=MemoryMessageHandler,
-    publisher=MemoryPublisher,
-    dead_letters=MemoryDeadLetterQueueHandler,
-    health_check=MemoryHealthCheck,
-    in_process=True,
+    *(QueueConfig, MemoryConsumer, MemoryMessageHandler, MemoryPublisher),
+    *(MemoryDeadLetterQueueHandler, MemoryHealthCheck),
+    claims=Claims(knows_holder=True, outlives_process=False, outlives_broker=False, says_blocked=False),
 )

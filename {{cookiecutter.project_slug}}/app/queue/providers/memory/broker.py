@@ -1,3 +1,4 @@
+# The template's: an update changes it. Which files are yours: README.md.
 """The queues themselves: a few dictionaries behind one lock, shared by all event loops of the process."""
 
 from __future__ import annotations
@@ -6,20 +7,21 @@ import heapq
 import itertools
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from app.queue.interfaces import Message
+from app.queue.interfaces import Arrival, Message
 
 
 @dataclass(slots=True)
 class _Queue:
-    """`ready` holds (message, redelivered); `later` holds (due, order, message), `due` in monotonic seconds."""
+    """`ready` holds (message, who had it); `later` holds (due, order, message), `due` in monotonic seconds."""
 
-    ready: deque[tuple[Message, bool]] = field(default_factory=deque)
+    ready: deque[tuple[Message, object]] = field(default_factory=deque)
     later: list[tuple[float, int, Message]] = field(default_factory=list)
-    wakers: list[Callable[[], None]] = field(default_factory=list)
+    wakers: dict[Callable[[], object], None] = field(default_factory=dict)
 
 
 class MemoryBroker:
@@ -27,83 +29,61 @@ class MemoryBroker:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._queues: dict[str, _Queue] = {}
+        self._queues: defaultdict[str, _Queue] = defaultdict(_Queue)
         self._order = itertools.count()
+        self.declared: set[str] = set()  # by whoever publishes or consumes
 
-    def declare(self, name: str) -> None:
-        """Make a queue, unless it is there."""
+    def put(self, name: str, message: Message, delay: float = 0.0, holder: object = None) -> None:
+        """Add to the tail, or after `delay` seconds; to the head, if a `holder` had taken it, and did not settle it."""
         with self._lock:
-            self._queues.setdefault(name, _Queue())
-
-    def is_declared(self, name: str) -> bool:
-        """True if somebody publishes to the queue or consumes it."""
-        with self._lock:
-            return name in self._queues
-
-    def put(self, name: str, message: Message, delay: float = 0.0) -> None:
-        """Add to the tail, or after `delay` seconds."""
-        with self._lock:
-            queue = self._queues.setdefault(name, _Queue())
-            if delay > 0:
+            queue = self._queues[name]
+            if holder is not None:
+                queue.ready.appendleft((message, holder))
+            elif delay > 0:
                 heapq.heappush(queue.later, (time.monotonic() + delay, next(self._order), message))
             else:
-                queue.ready.append((message, False))
+                queue.ready.append((message, None))
             wakers = list(queue.wakers)
         for wake in wakers:
-            wake()
+            with suppress(RuntimeError):  # its event loop is closed
+                wake()
 
-    def put_back(self, name: str, message: Message) -> None:
-        """Return a message to the head: it was taken, and not settled."""
+    def take(self, name: str, holder: object) -> tuple[Message, Arrival] | None:
+        """The message at the head, and how it comes to `holder`. None if none is due."""
         with self._lock:
-            queue = self._queues.setdefault(name, _Queue())
-            queue.ready.appendleft((message, True))
-            wakers = list(queue.wakers)
-        for wake in wakers:
-            wake()
-
-    def take(self, name: str) -> tuple[Message, bool] | None:
-        """The message at the head, and whether it was taken before. None if none is due."""
-        with self._lock:
-            queue = self._queues.get(name)
-            if queue is None:
+            queue = self._queues[name]
+            while queue.later and queue.later[0][0] <= time.monotonic():
+                queue.ready.append((heapq.heappop(queue.later)[2], None))
+            if not queue.ready:
                 return None
-            now = time.monotonic()
-            while queue.later and queue.later[0][0] <= now:
-                queue.ready.append((heapq.heappop(queue.later)[2], False))
-            return queue.ready.popleft() if queue.ready else None
+            message, last = queue.ready.popleft()
+        again = Arrival.OURS if last is holder else Arrival.ABANDONED
+        return message, Arrival.NEW if last is None else again
 
     def next_due(self, name: str) -> float | None:
         """Seconds until a delayed message is due, if there is one."""
         with self._lock:
-            queue = self._queues.get(name)
-            if queue is None:
-                return None
-            return max(0.0, queue.later[0][0] - time.monotonic()) if queue.later else None
+            later = self._queues[name].later
+            return max(0.0, later[0][0] - time.monotonic()) if later else None
 
     def depth(self, name: str) -> int:
         """Messages in the queue, delayed ones included, taken ones not."""
         with self._lock:
-            queue = self._queues.get(name)
-            return len(queue.ready) + len(queue.later) if queue else 0
+            queue = self._queues[name]
+            return len(queue.ready) + len(queue.later)
 
     def messages(self, name: str) -> list[Message]:
         """A look at what is ready in the queue; nothing is taken."""
         with self._lock:
-            queue = self._queues.get(name)
-            return [message for message, _ in queue.ready] if queue else []
+            return [message for message, _ in self._queues[name].ready]
 
-    def watch(self, name: str, wake: Callable[[], None]) -> Callable[[], None]:
+    def watch(self, name: str, wake: Callable[[], object]) -> Callable[[], object]:
         """Call `wake`, which must be thread-safe, whenever something is added. Returns what ends that."""
         with self._lock:
-            wakers = self._queues.setdefault(name, _Queue()).wakers
-            wakers.append(wake)
-
-        def unwatch() -> None:
-            with self._lock:
-                if wake in wakers:
-                    wakers.remove(wake)
-
-        return unwatch
+            self.declared.add(name)
+            wakers = self._queues[name].wakers
+            wakers[wake] = None
+        return lambda: wakers.pop(wake, None)
 
     def clear(self) -> None:
         """Forget all messages, for tests."""

@@ -1,3 +1,4 @@
+# The template's: an update changes it. Which files are yours: README.md.
 """NatsClient: nats-py's client, where some of its habits don't do for a service."""
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from nats.aio.msg import Msg
 from app.queue.errors import BrokerError, BrokerRefusedError
 
 REQUEST_TIMEOUT = 5.0
-_MAY_NOT_PUBLISH = re.compile('permissions violation for publish to "(.*)"', re.IGNORECASE)
+_MAY_NOT = re.compile('permissions violation for (publish|subscription) to "(.*?)"', re.IGNORECASE)
 
 
 class NatsClient(Client):
@@ -28,6 +29,8 @@ class NatsClient(Client):
         super().__init__()
         self._prefix = ""
         self._numbers = itertools.count()
+        self._deaf: BrokerRefusedError | None = None
+        """Why no answer can come, if the server forbids to receive any."""
         self._requests: dict[str, tuple[str, asyncio.Future[Msg]]] = {}
 
     async def listen(self) -> None:
@@ -44,6 +47,8 @@ class NatsClient(Client):
         headers: dict[str, Any] | None = None,
     ) -> Msg:
         """Publish, and return the answer. Raises BrokerError, or nats.errors.Error."""
+        if self._deaf is not None:
+            raise self._deaf
         number = str(next(self._numbers))
         answer: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
         self._requests[number] = (subject, answer)
@@ -58,15 +63,20 @@ class NatsClient(Client):
         return answered
 
     def end_requests(self, error: BrokerError, subject: str | None = None) -> None:
-        """Raise `error` in all requests that wait, or in those to one subject."""
+        """Raise `error` in all requests that wait, or in those to one subject, in small letters as nats-py has it."""
         for its_subject, answer in self._requests.values():
-            if subject in (None, its_subject) and not answer.done():
+            if subject in (None, its_subject.lower()) and not answer.done():
                 answer.set_exception(error)
 
     def note(self, error: Exception) -> None:
         """Take what the server says of its own accord."""
-        if found := _MAY_NOT_PUBLISH.search(str(error)):
-            self.end_requests(BrokerRefusedError(f"no permission to publish to {found[1]!r}"), found[1])
+        if (found := _MAY_NOT.search(str(error))) is None:
+            return
+        if found[1].lower() == "publish":
+            self.end_requests(BrokerRefusedError(f"no permission to publish to {found[2]!r}"), found[2])
+        else:
+            self._deaf = BrokerRefusedError("no permission to subscribe to '_INBOX.>', where answers come")
+            self.end_requests(self._deaf)
 
     def abort(self) -> None:
         """Close the socket without a word more: a peer that takes nothing is not waited for."""

@@ -1,3 +1,4 @@
+# The template's: an update changes it. Which files are yours: README.md.
 """Delayed: what waits for its next attempt, in a stream of its own, until it is due.
 
 JetStream can hold back a message that it has delivered (a nak with a delay), but can't change it, and the attempt count
@@ -13,14 +14,18 @@ import logging
 import time
 from collections.abc import Callable
 
-from app.queue.errors import BrokerError, DeliveryLostError
-from app.queue.interfaces import Place
-from app.queue.providers.nats.config import NatsQueueConfig
+from nats.aio.msg import Msg
+
+from app.queue.broker.leases import Lease
+from app.queue.broker.shortening import fitting
+from app.queue.errors import DeliveryLostError
+from app.queue.interfaces import Message, Place
+from app.queue.messages.message import undivided_name
+from app.queue.providers.nats.config import NatsQueueConfig, stream_name
 from app.queue.providers.nats.connection import NatsConnection
-from app.queue.providers.nats.messages import DELAY, handed_over_as, to_message
-from app.queue.providers.nats.pull import Pull, Token
+from app.queue.providers.nats.leases import NatsLeases, Pull
+from app.queue.providers.nats.messages import DELAY, moved_as, to_message
 from app.queue.providers.nats.put import put
-from app.queue.providers.nats.streams import stream_name, subject
 
 logger = logging.getLogger(__name__)
 
@@ -37,57 +42,58 @@ class Delayed:
     def __init__(self, connection: NatsConnection, config: NatsQueueConfig, on_end: Callable[[str], None]) -> None:
         self._queue = config.name
         self._timeout = config.publish_timeout
-        stream = stream_name(subject(config.name, Place.RETRY))
-        self._pull = Pull(connection, stream, AT_A_TIME, config.ack_wait, self._on_message, on_end)
+        stream = stream_name(undivided_name(config.name, Place.RETRY))
+        self._leases = NatsLeases(connection, stream, config.ack_wait)
+        self._pull = Pull(self._leases, AT_A_TIME, self._on_message, on_end)
+        self._pull.start()
         self._moving: set[asyncio.Task[None]] = set()
-
-    async def start(self) -> None:
-        """Begin. Raises BrokerError."""
-        await self._pull.start()
 
     async def close(self) -> None:
         """End: what is being moved is moved, or comes again."""
-        await self._pull.ended()
+        await self._pull.close()
         if self._moving:
             await asyncio.wait(self._moving)
-        await self._pull.close()
+        await self._leases.close()
 
-    def _on_message(self, token: Token) -> None:
-        task = asyncio.get_running_loop().create_task(self._settle(token))
+    def _on_message(self, lease: Lease[Msg]) -> None:
+        task = asyncio.get_running_loop().create_task(self._settle(lease))
         self._moving.add(task)
         task.add_done_callback(self._moving.discard)
 
-    async def _settle(self, token: Token) -> None:
-        rest = left_to_wait(token)
+    async def _settle(self, lease: Lease[Msg]) -> None:
+        rest = left_to_wait(lease.received)
         if rest > 0:
-            await token.put_back(rest)
+            await lease.put_back(rest)
             return
-        message, _ = to_message(token.received)
+        message, _ = to_message(lease.received)
+
+        async def putting(variant: Message) -> None:
+            await put(self._leases.connection, self._queue, variant, moved_as(lease.received))
+
         try:
             async with asyncio.timeout(self._timeout):
-                connection = self._pull.connection
-                await put(connection, self._queue, message, handed_over_as(token.received), fit=True)
-                await token.ack()
+                await fitting(message, putting)
+                await self._leases.ack(lease)
         except DeliveryLostError:
             pass  # it comes again, and is known to the queue's stream
-        except (BrokerError, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001 - told; else its lease would be kept for ever
             logger.warning("%s: message %s can't be tried again now: %s", self._queue, message.message_id, error)
-            await token.put_back(AGAIN_AFTER)
+            await lease.put_back(AGAIN_AFTER)
 
 
-def left_to_wait(token: Token) -> float:
+def left_to_wait(received: Msg) -> float:
     """Seconds until a delayed message is due.
 
     The server has seen to the waiting when a message comes again, unless whoever got it first died before putting it
     back, or the server did, after which it gives it out at once. Then clocks must do, this machine's and the server's;
     and if these differ much, not for ever.
     """
-    headers = token.received.headers or {}
+    headers = received.headers or {}
     try:
         delay = min(max(0.0, float(headers.get(DELAY, 0))), 86_400.0)
     except ValueError:
         return 0.0
-    where = token.received.metadata
+    where = received.metadata
     if where.num_delivered == 1:
         return delay
     waited = time.time() - where.timestamp.timestamp()

@@ -1,9 +1,10 @@
+# The template's: an update changes it. Which files are yours: README.md.
 """From NATS' messages to ours, and back.
 
 NATS' headers are text, one line each. What does not fit into that travels as JSON in one header, `queue-headers`. Names
-that begin with `Nats-` are orders to the server, and don't travel on. A message's id travels as `message-id`, since
-`Nats-Msg-Id` is how the server knows what it has stored already: every hand-over has one of its own, or the server
-would drop a retry as a repeat.
+that begin with `Nats-` are orders to the server, `Status` is one to clients, and neither travels on. A message's id
+travels as `message-id`, since `Nats-Msg-Id` is how the server knows what it has stored already: every move has one of
+its own, or the server would drop a retry as a repeat.
 """
 
 from __future__ import annotations
@@ -11,13 +12,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import replace
 from typing import Any
 
 from nats.aio.msg import Msg
 
-from app.queue.headers import DROPPED, MAX_TEXT, OWN, cut
 from app.queue.interfaces import Message
+from app.queue.messages.body import json_object
 
 MESSAGE_ID = "message-id"
 OTHERS = "queue-headers"
@@ -25,17 +25,16 @@ DELAY = "queue-delay"
 """Seconds to wait, for a message among the delayed ones."""
 STORED_AS = "Nats-Msg-Id"
 EXPECTED_STREAM = "Nats-Expected-Stream"
-SPARE = frozenset({"dlq-traceback", "dlq-exception-message"})
-"""Headers of ours that a message can do without."""
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_VALUE = re.compile(r"[^\s](?:[^\r\n]*[^\s])?|")
+_VALUE = re.compile(r"[^\s\ud800-\udfff](?:[^\r\n\ud800-\udfff]*[^\s\ud800-\udfff])?|")
+"""No line breaks, nothing that is stripped, and no half of a character, which only JSON can say."""
 
 
 def to_message(received: Msg) -> tuple[Message, str]:
     """A received message and the id that it came with, "" if none."""
     given = received.headers or {}
-    others = _others(given.get(OTHERS, "{}"))
+    others = json_object(given.get(OTHERS, "{}"))
     own_id = str(others.pop(MESSAGE_ID, "")) or given.get(MESSAGE_ID) or given.get(STORED_AS) or ""
     headers: dict[str, Any] = {name: value for name, value in given.items() if _travels(name)}
     headers.update(others)
@@ -58,19 +57,11 @@ def to_headers(message: Message) -> dict[str, str]:
     return headers
 
 
-def fitted(message: Message, room: int) -> Message:
-    """The message with headers of `room` bytes: without the largest, but with all that decides what becomes of it."""
-    kept = dict(message.headers)
-    dropped: list[str] = []
-    spare = [name for name in kept if name in SPARE or name not in OWN]
-    for name in sorted(spare, key=lambda name: len(str(kept[name])), reverse=True):
-        if size(to_headers(message)) <= room:
-            break
-        del kept[name]
-        dropped.append(cut(name, 100))
-        kept[DROPPED] = cut(", ".join(dropped), MAX_TEXT)
-        message = replace(message, headers=kept)
-    return message
+def orders(received: Msg, message: Message) -> list[str]:
+    """The headers of a message that a move leaves behind: those it came with, less ours, and those it has now."""
+    given = received.headers or {}
+    ours = (STORED_AS, EXPECTED_STREAM) if MESSAGE_ID in given or OTHERS in given else ()
+    return [name for name in (*given, *message.headers) if _is_order(name) and name not in ours]
 
 
 def size(headers: dict[str, str]) -> int:
@@ -83,8 +74,8 @@ def published_as(message: Message) -> str:
     return f"{message.message_id}:{hashlib.blake2b(message.body, digest_size=12).hexdigest()}"
 
 
-def handed_over_as(received: Msg) -> str:
-    """What a hand-over is stored as: one place in one stream is handed over once, however often that is tried."""
+def moved_as(received: Msg) -> str:
+    """What a move is stored as: one place in one stream is moved once, however often that is tried."""
     where = received.metadata
     return f"{where.stream}:{where.sequence.stream}:{where.timestamp.timestamp()}"
 
@@ -93,15 +84,14 @@ def _travels(name: str) -> bool:
     return name not in (MESSAGE_ID, OTHERS, DELAY) and not name.lower().startswith("nats-")
 
 
-def _others(text: str) -> dict[str, Any]:
-    """What a header of ours says, or somebody else wrote there."""
-    try:
-        others = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return others if isinstance(others, dict) else {}
+def _is_order(name: str) -> bool:
+    """JetStream's own headers, whatever they are by now, in any case: the whole beginning is reserved.
+
+    And `Status`: clients, nats-py's too, take a message that has it for an answer of the server's, and drop it.
+    """
+    return name.lower().startswith("nats-") or name.lower() == "status"
 
 
 def _made_up_id(received: Msg) -> str:
     """For a message without an id, the same in every delivery."""
-    return hashlib.blake2b(handed_over_as(received).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(moved_as(received).encode(), digest_size=16).hexdigest()

@@ -1,3 +1,4 @@
+# The template's: an update changes it. Which files are yours: README.md.
 """The streams that one queue needs, and how they are made or checked.
 
 Each place of a queue is a work-queue stream with one durable consumer: what is acked is gone.
@@ -5,44 +6,34 @@ Each place of a queue is a work-queue stream with one durable consumer: what is 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
+from typing import Any
 
+from nats.errors import NoRespondersError
 from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
-from nats.js.errors import BadRequestError, NotFoundError
+from nats.js.errors import APIError, BadRequestError, NotFoundError, ServiceUnavailableError
 
+from app.queue.broker.existing import judge
 from app.queue.errors import BrokerRefusedError
 from app.queue.interfaces import Place
-from app.queue.names import place_name
-from app.queue.providers.nats.config import NatsQueueConfig
+from app.queue.messages.body import json_object
+from app.queue.messages.message import places, undivided_name
+from app.queue.providers.nats.config import NatsQueueConfig, stream_name
 from app.queue.providers.nats.connection import NatsConnection
 from app.queue.providers.nats.errors import translated
-
-logger = logging.getLogger(__name__)
+from app.queue.providers.nats.rules import consumer_rules, stream_rules
 
 CONSUMER = "service"
 """The durable consumer that all instances of a service share."""
 IN_USE = 10058
 """JetStream's code for: there is a stream of that name, and it is not like this."""
-HARMLESS = ("num_replicas", "max_bytes", "duplicate_window", "storage")
-"""In these an existing stream may differ, and is used as it is."""
-
-
-def subject(queue: str, place: Place) -> str:
-    """Where a place is published to."""
-    return f"retry_{queue}_delayed" if place is Place.RETRY else place_name(queue, place)
-
-
-def stream_name(its_subject: str) -> str:
-    """The stream behind a subject of ours. A stream's name has no dots, and a queue's no `=`."""
-    return its_subject.replace(".", "=")
+INFO_TIMEOUT = 5.0
 
 
 def subjects(config: NatsQueueConfig) -> Iterator[str]:
     """All places that consuming `config` needs."""
-    for place in Place:
-        if config.enable_dlq or place not in (Place.DLQ, Place.PARKED):
-            yield subject(config.name, place)
+    for place in places(enable_dlq=config.enable_dlq):
+        yield undivided_name(config.name, place)
 
 
 def stream_config(config: NatsQueueConfig, its_subject: str) -> StreamConfig:
@@ -60,7 +51,7 @@ def stream_config(config: NatsQueueConfig, its_subject: str) -> StreamConfig:
 
 
 def consumer_config(config: NatsQueueConfig) -> ConsumerConfig:
-    """What its consumer is made with: the server gives nothing up, and what is in hand is bounded by our requests."""
+    """What its consumer is made with: the server gives nothing up, and what is in flight is bounded by our requests."""
     return ConsumerConfig(
         durable_name=CONSUMER,
         ack_policy=AckPolicy.EXPLICIT,
@@ -73,8 +64,8 @@ def consumer_config(config: NatsQueueConfig) -> ConsumerConfig:
 
 async def ensure_stream(connection: NatsConnection, config: NatsQueueConfig, its_subject: str) -> None:
     """Make the stream, or check that it is there; raises BrokerRefusedError if it can't be used, or BrokerError."""
-    wanted = stream_config(config, its_subject)
-    with translated(f"stream {wanted.name!r}"):
+    wanted, name = stream_config(config, its_subject), stream_name(its_subject)
+    with translated(f"stream {name!r}"):
         if config.declare:
             try:
                 await connection.jetstream.add_stream(wanted)
@@ -84,52 +75,47 @@ async def ensure_stream(connection: NatsConnection, config: NatsQueueConfig, its
             else:
                 return
         try:
-            found = (await connection.jetstream.stream_info(stream_name(its_subject))).config
+            found = await _info(connection, f"STREAM.INFO.{name}")
         except NotFoundError:
             needed = ", ".join(repr(stream_name(name)) for name in subjects(config))
             raise BrokerRefusedError(
-                f"declare is false, and the server has no stream {wanted.name!r}; needed are {needed}, "
+                f"declare is false, and the server has no stream {name!r}; needed are {needed}, "
                 f"each with a consumer {CONSUMER!r}"
             ) from None
-    _compare(found, wanted, its_subject)
+    mend = "`nats stream edit` can mend some; else delete the stream, or use another name"
+    judge(f"stream {name!r}", found, wanted.as_dict(), stream_rules(its_subject), mend)
 
 
 async def ensure_consumer(connection: NatsConnection, config: NatsQueueConfig, its_subject: str) -> None:
     """The same for the stream's consumer; the stream is there."""
-    stream = stream_name(its_subject)
+    wanted, stream = consumer_config(config), stream_name(its_subject)
+    refusal: APIError | None = None
     with translated(f"consumer {CONSUMER!r} of stream {stream!r}"):
         if config.declare:
-            await connection.jetstream.add_consumer(stream, consumer_config(config))
-            return
+            try:
+                await connection.jetstream.add_consumer(stream, wanted)
+            except APIError as error:
+                refusal = error  # one that is there may differ in what can't be changed
+            else:
+                return
         try:
-            await connection.jetstream.consumer_info(stream, CONSUMER)
+            found = await _info(connection, f"CONSUMER.INFO.{stream}.{CONSUMER}")
         except NotFoundError:
+            if refusal is not None:
+                raise refusal from None
             raise BrokerRefusedError(f"declare is false, and stream {stream!r} has no consumer {CONSUMER!r}") from None
+    rules = consumer_rules(config, its_subject, holds_back=its_subject == undivided_name(config.name, Place.RETRY))
+    mend = "`nats consumer edit` can mend some; else delete it, which loses no message"
+    judge(f"consumer {CONSUMER!r} of stream {stream!r}", found, wanted.as_dict(), rules, mend)
 
 
-def _compare(found: StreamConfig, wanted: StreamConfig, its_subject: str) -> None:
-    if found.retention != RetentionPolicy.WORK_QUEUE or its_subject not in (found.subjects or []):
-        raise BrokerRefusedError(
-            f"stream {wanted.name!r} exists with retention {found.retention} for {found.subjects}, and this service "
-            f"needs one with retention workqueue for {its_subject!r}; delete the stream, or use another name"
-        )
-    loses = [
-        f"{name} {getattr(found, name)} (and not {good})"
-        for name, good, loss in (
-            ("discard", "new", found.discard != DiscardPolicy.NEW),
-            ("max_age", "0", bool(found.max_age)),
-            ("no_ack", "false", bool(found.no_ack)),
-        )
-        if loss
-    ]
-    if loses:
-        raise BrokerRefusedError(
-            f"stream {wanted.name!r} exists and would lose messages: {', '.join(loses)}; `nats stream edit` can mend it"
-        )
-    differs = [
-        f"{name} is {getattr(found, name)}, and queues.yaml says {getattr(wanted, name)}"
-        for name in HARMLESS
-        if getattr(found, name) != getattr(wanted, name)
-    ]
-    if differs:
-        logger.warning("stream %r is used as it is: %s", wanted.name, "; ".join(differs))
+async def _info(connection: NatsConnection, what: str) -> dict[str, Any]:
+    """A stream's or a consumer's configuration, as the server says it: nats-py leaves out what it does not know."""
+    try:
+        answer = await connection.client.request(f"$JS.API.{what}", timeout=INFO_TIMEOUT)
+    except NoRespondersError:
+        raise ServiceUnavailableError from None
+    said = json_object(answer.data)
+    if "error" in said:
+        APIError.from_error(said["error"])
+    return dict(said["config"])

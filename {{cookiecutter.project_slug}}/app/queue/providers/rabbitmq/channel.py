@@ -1,37 +1,39 @@
+# The template's: an update changes it. Which files are yours: README.md.
 """Channels: one for each consumer, publisher and reader, on the connections that their loop shares."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import struct
-import time
+import sys
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import aio_pika.abc
 import aiormq
 import aiormq.abc
 import aiormq.exceptions
 from aiormq import spec
 
+from app.queue.broker.connection import NOT_CONNECTED
+from app.queue.broker.errors import unconfirmed
+from app.queue.broker.link import BrokerLink
+from app.queue.broker.turns import Seldom, Turns
+from app.queue.clock import now
 from app.queue.errors import (
     BrokerUnavailableError,
+    MessageTooLargeError,
     PublisherBlockedError,
-    PublishError,
     UnroutableError,
 )
-from app.queue.headers import DROPPED, cut, own_headers
 from app.queue.interfaces import Message
+from app.queue.messages.encoding import encoding_headers
+from app.queue.messages.headers import DROPPED, cut, own_headers, wire_size
 from app.queue.providers.rabbitmq.config import RabbitMQQueueConfig
-from app.queue.providers.rabbitmq.connection import (
-    Purpose,
-    RabbitMQConnectionManager,
-    is_blocked,
-    is_open,
-    underlay,
-)
-from app.queue.providers.rabbitmq.errors import reply, translated, translation
+from app.queue.providers.rabbitmq.connection import Purpose, RabbitMQConnection, RabbitMQConnectionManager
+from app.queue.providers.rabbitmq.errors import reply, translated
+from app.queue.providers.rabbitmq.orders import FAST_REPLY
 
 OPEN_TIMEOUT = 10.0
 NEXT_CHANNEL, MAX_NEXT_CHANNEL = 5.0, 120.0
@@ -43,125 +45,63 @@ LARGE = 16_384
 than it takes. Smaller ones don't: aiormq would hold its channel's lock for two more turns of the event loop for each.
 How many can be on their way is then up to their callers, who wait for a confirm, and to the circuit breaker.
 """
+PROPERTIES_ROOM = 3072
+"""Bytes of a frame that are kept for what stands beside a message's headers: at most nine texts of 255."""
+BODY_LIMIT = re.compile(r"larger than configured max size (\d+)")
+BODY_LIMIT_FOR = 60.0
+"""Seconds for which a limit is believed that the broker has told. The operator may raise it."""
 PASSED_ON = (
-    "content_type",
-    "content_encoding",
-    "priority",
-    "correlation_id",
-    "reply_to",
-    "timestamp",
-    "message_type",
-    "app_id",
+    *("content_type", "priority", "correlation_id", "reply_to"),
+    *("timestamp", "message_type", "app_id"),
 )
-"""Properties that stay with a message. Not among them: `expiration`, which would make it vanish from a DLQ, and
-`user_id`, which RabbitMQ lets only that user send."""
+"""Properties that stay with a message, besides its id and content encoding. Not among them: those of `orders.py`."""
 
 
-class Channel:
-    """A channel that can be opened again after it was lost.
+class Channel(BrokerLink[RabbitMQConnection]):
+    """A link with a channel of its own.
 
-    aiormq's own, on aio-pika's connection: aio-pika's layer over it would cost half as much again for each message.
+    aiormq's, on aio-pika's connection: aio-pika's layer over it would cost half as much again for each message.
     """
 
     def __init__(self, config: RabbitMQQueueConfig, purpose: Purpose) -> None:
-        self._config = config
-        self._purpose = purpose
-        self._manager: RabbitMQConnectionManager | None = None
-        self._connection: aio_pika.abc.AbstractConnection | None = None
+        super().__init__(RabbitMQConnectionManager, config, purpose)
+        self._confirms = purpose is Purpose.PUBLISH
         self._channel: aiormq.Channel | None = None
-        self._end: asyncio.Future[str] | None = None
-        self._opening = asyncio.Lock()
-
-    @property
-    def is_open(self) -> bool:
-        """True while frames can be exchanged, as far as is known."""
-        return (
-            self._channel is not None
-            and not self._channel.is_closed
-            and self._end is not None
-            and not self._end.done()
-            and self._connection is not None
-            and is_open(self._connection)
-        )
-
-    @property
-    def is_blocked(self) -> bool:
-        """True while the broker accepts no messages on the connection."""
-        return self._connection is not None and is_blocked(self._connection)
-
-    @property
-    def connection(self) -> aio_pika.abc.AbstractConnection:
-        """The connection that the channel is on."""
-        if self._connection is None:
-            raise BrokerUnavailableError("not connected to the broker")
-        return self._connection
 
     @property
     def underlay(self) -> aiormq.abc.AbstractChannel:
-        """The open channel."""
+        """The open channel. Raises BrokerUnavailableError."""
         if self._channel is None or not self.is_open:
-            raise BrokerUnavailableError("not connected to the broker")
+            raise BrokerUnavailableError(NOT_CONNECTED)
         return self._channel
 
-    async def open(self) -> None:
-        """Connect if need be, and open the channel; return at once if it is open. Raises BrokerError."""
-        if self.is_open:
-            return
-        async with self._opening:
-            if self.is_open:
-                return
-            await self._close()
-            manager = RabbitMQConnectionManager.of(self._config)
-            self._connection = await manager.acquire(self._purpose)
-            self._manager = manager
-            confirms = self._purpose is Purpose.PUBLISH
-            try:
-                with translated("opening a channel"):
-                    async with asyncio.timeout(OPEN_TIMEOUT):
-                        connection = underlay(self._connection)
-                        await connection.ready()
-                        channel = await connection.channel(
-                            publisher_confirms=confirms, on_return_raises=confirms, frame_buffer_size=FRAME_BUFFER
-                        )
-                assert isinstance(channel, aiormq.Channel)
-            except BaseException:
-                await self._close()
-                raise
-            self._channel = channel
-            self._end = asyncio.get_running_loop().create_future()
-            self._channel.closing.add_done_callback(partial(self._on_close, self._end))
+    async def opened(self, connection: RabbitMQConnection) -> None:
+        with translated("opening a channel"):
+            async with asyncio.timeout(OPEN_TIMEOUT):
+                await connection.underlay.ready()
+                channel = await connection.underlay.channel(
+                    publisher_confirms=self._confirms,
+                    on_return_raises=self._confirms,
+                    frame_buffer_size=FRAME_BUFFER,
+                )
+        assert isinstance(channel, aiormq.Channel)
+        self._channel = channel
+        channel.closing.add_done_callback(partial(self._on_close, channel))
 
-    async def lost(self) -> str:
-        """Return when the channel is gone, with the reason."""
-        if self._end is None:
-            return "not connected to the broker"
-        return await asyncio.shield(self._end)
-
-    def lose(self, why: str) -> None:
-        """Give the channel up."""
-        if self._end is not None and not self._end.done():
-            self._end.set_result(why)
-
-    async def close(self) -> None:
-        """Close the channel, and the connection if nobody else uses it."""
-        async with self._opening:
-            await self._close()
-
-    async def _close(self) -> None:
-        self.lose("closed")
+    async def closing(self, connection: RabbitMQConnection) -> None:
         channel, self._channel = self._channel, None
-        connection, self._connection = self._connection, None
-        manager, self._manager = self._manager, None
-        if manager is not None and connection is not None:
-            await manager.release(self._purpose, connection, channel)
+        if channel is not None and not channel.is_closed:
+            await connection.close_channel(channel)
 
-    @staticmethod
-    def _on_close(end: asyncio.Future[str], closing: asyncio.Future[Any]) -> None:
-        if end.done():
-            return
+    def _on_close(self, channel: aiormq.Channel, closing: asyncio.Future[Any]) -> None:
         error = None if closing.cancelled() else closing.exception()
-        said = f": {reply(error)}" if isinstance(error, Exception) and (error.args or error.__cause__) else ""
-        end.set_result(f"the connection to the broker was lost{said}")
+        if channel is self._channel:
+            said = f": {reply(error)}" if isinstance(error, Exception) and (error.args or error.__cause__) else ""
+            self.lose(f"the connection to the broker was lost{said}")
+
+
+class BodyTooLargeError(MessageTooLargeError):
+    """It is the body that the broker does not take, so fewer headers don't help."""
 
 
 class PublishChannel(Channel):
@@ -169,29 +109,39 @@ class PublishChannel(Channel):
 
     def __init__(self, config: RabbitMQQueueConfig) -> None:
         super().__init__(config, Purpose.PUBLISH)
-        self._in_flight: dict[str, list[asyncio.Future[None]]] = {}
-        self._refusing: dict[str, tuple[float, float]] = {}
-        """Queues that refuse messages: when the channel is given up for it next, and the seconds to the time after."""
+        self._turns = Turns()
+        self._headers_max = 0
+        self._next_channel = Seldom(NEXT_CHANNEL, MAX_NEXT_CHANNEL)
+        self._body_max = sys.maxsize
+        """The broker's `max_message_size` (RabbitMQ 4: 16 MiB), once it has told it."""
+        self._body_max_until = 0.0
+
+    async def opened(self, connection: RabbitMQConnection) -> None:
+        await super().opened(connection)
+        self._headers_max = connection.frame_max - PROPERTIES_ROOM
 
     async def put(self, queue: str, message: Message) -> None:
         """Return once the broker has confirmed that `message` is in `queue`, on disk.
 
-        Raises BrokerUnavailableError if it surely was not sent, UnroutableError if there is no such queue, and
+        Raises BrokerUnavailableError if it surely was not sent, UnroutableError if there is no such queue,
+        MessageTooLargeError if its headers are more than a frame holds or its body is more than the broker takes, and
         PublishError otherwise.
         """
         channel = self._channel
         if channel is None:
-            raise BrokerUnavailableError("not connected to the broker")
+            raise BrokerUnavailableError(NOT_CONNECTED)
         if self.is_blocked:
             raise PublisherBlockedError(
                 "the broker accepts no messages for now (memory or disk alarm); nothing was sent"
             )
+        if message.headers and (size := wire_size(message.headers)) > self._headers_max:
+            raise MessageTooLargeError(  # the broker would close the connection, for all that are on it
+                f"queue {queue!r}: the message has {size} bytes of headers, and a frame holds {self._headers_max}"
+            )
+        if len(message.body) > self._body_max and now() < self._body_max_until:
+            raise self._body_too_large(queue, message)
         # aiormq finds a returned message by its id, so two with the same id must not be on their way together.
-        while message.message_id in self._in_flight:
-            waiters = self._in_flight[message.message_id]
-            waiters.append(asyncio.get_running_loop().create_future())
-            await waiters[-1]
-        self._in_flight[message.message_id] = []
+        await self._turns.take(message.message_id)
         try:
             await self._put(channel, queue, message)
         except (TypeError, ValueError, OverflowError, struct.error):
@@ -200,9 +150,7 @@ class PublishChannel(Channel):
             # A foreign publisher sent something that the library can read but not write: go on without it.
             await self._put(channel, queue, _plain(message))
         finally:
-            for waiter in self._in_flight.pop(message.message_id):
-                if not waiter.done():
-                    waiter.set_result(None)
+            self._turns.give_back(message.message_id)
 
     async def _put(self, channel: aiormq.Channel, queue: str, message: Message) -> None:
         properties = properties_of(message)
@@ -216,13 +164,21 @@ class PublishChannel(Channel):
             self._refused(queue)
             raise BrokerUnavailableError(f"the broker refused the message for queue {queue!r}") from None
         except aiormq.exceptions.ChannelInvalidStateError:
-            raise BrokerUnavailableError("not connected to the broker") from None
+            raise BrokerUnavailableError(NOT_CONNECTED) from None
         except BaseException as error:
-            if (lost := translation("publishing", error)) is error:
+            if (lost := translated.of(error, "publishing")) is error:
                 raise
-            raise PublishError(f"{lost}; the broker had not confirmed", may_have_landed=True) from error
-        if self._refusing:
-            self._refusing.pop(queue, None)
+            # The broker closes the channel for it, so that this one costs the others on it what they have on their way.
+            if (told := BODY_LIMIT.search(str(lost))) and len(message.body) > int(told[1]):
+                self._body_max, self._body_max_until = int(told[1]), now() + BODY_LIMIT_FOR
+                raise self._body_too_large(queue, message) from error
+            raise unconfirmed(lost) from error
+        self._next_channel.over(queue)
+
+    def _body_too_large(self, queue: str, message: Message) -> BodyTooLargeError:
+        return BodyTooLargeError(
+            f"queue {queue!r}: the message has {len(message.body)} bytes, and the broker takes {self._body_max}"
+        )
 
     def _refused(self, queue: str) -> None:
         """Give the channel up, now and then.
@@ -231,27 +187,34 @@ class PublishChannel(Channel):
         for as long as the dead node is down (RabbitMQ 3.10): only the next one is told of the other. But a full queue
         refuses too, and a new channel costs the others on it what they have on their way.
         """
-        now = time.monotonic()
-        due, pause = self._refusing.get(queue, (now, NEXT_CHANNEL))
-        if now >= due:
-            self._refusing[queue] = (now + pause, min(2 * pause, MAX_NEXT_CHANNEL))
+        if self._next_channel.due(queue):
             self.lose(f"the broker refused a message for queue {queue!r}")
 
 
 def properties_of(message: Message) -> spec.Basic.Properties:
     """A message's properties as they are sent: persistent, with what stays of a foreign publisher's."""
     headers = dict(message.headers) or None
-    if message.properties is None:
-        return spec.Basic.Properties(
-            content_type="application/json", headers=headers, delivery_mode=2, message_id=message.message_id
-        )
-    kept = {name: getattr(message.properties, name) for name in PASSED_ON}
+    kept = {} if message.properties is None else {name: getattr(message.properties, name) for name in PASSED_ON}
     if not kept.get("content_type"):
         kept["content_type"] = "application/json"
-    return spec.Basic.Properties(message_id=message.message_id, headers=headers, delivery_mode=2, **kept)
+    if kept.get("reply_to") == FAST_REPLY:
+        kept["reply_to"] = None
+    return spec.Basic.Properties(
+        message_id=message.message_id,
+        headers=headers,
+        delivery_mode=2,
+        content_encoding=message.content_encoding or None,
+        **kept,
+    )
 
 
 def _plain(message: Message) -> Message:
-    headers = own_headers(message.headers)
+    headers = own_headers(message.headers) | encoding_headers(message.headers)
     headers[DROPPED] = "all that were not ours: they can't be written"
-    return replace(message, message_id=cut(message.message_id, 255), headers=headers, properties=None)
+    return replace(
+        message,
+        message_id=cut(message.message_id, 255),
+        headers=headers,
+        properties=None,
+        content_encoding=cut(message.content_encoding, 255),
+    )

@@ -1,19 +1,16 @@
+# The template's: an update changes it. Which files are yours: README.md.
 """RabbitMQDeadLetterQueueHandler: reads `dlq_<queue>`, or another place, one message at a time."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from aiormq import spec
 
 from app.queue.interfaces import DeadLetterQueueHandler, Delivery, Place
-from app.queue.names import place_name
+from app.queue.messages.message import place_name
 from app.queue.providers.rabbitmq.acks import ConsumeChannel
+from app.queue.providers.rabbitmq.config import RabbitMQQueueConfig
 from app.queue.providers.rabbitmq.delivery import to_delivery
 from app.queue.providers.rabbitmq.errors import translated
-
-if TYPE_CHECKING:
-    from app.queue.providers.rabbitmq.config import RabbitMQQueueConfig
 
 REQUEST_TIMEOUT = 10.0
 
@@ -34,13 +31,13 @@ class RabbitMQDeadLetterQueueHandler(DeadLetterQueueHandler):
             answer = await self._channel.underlay.queue_declare(self._name, passive=True, timeout=REQUEST_TIMEOUT)
         return answer.message_count or 0
 
-    async def take(self) -> Delivery | None:
+    async def receive(self) -> Delivery | None:
         await self._channel.open()
         with translated(f"queue {self._name!r}"):
             received = await self._channel.underlay.basic_get(self._name, timeout=REQUEST_TIMEOUT)
         if isinstance(received.delivery, spec.Basic.GetEmpty):
             return None
-        return to_delivery(self.queue_name, self._channel, received, redelivered=bool(received.redelivered))
+        return to_delivery(self.queue_name, self._channel, received)
 
     async def close(self) -> None:
         await self._channel.close()

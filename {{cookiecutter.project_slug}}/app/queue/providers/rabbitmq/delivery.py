@@ -1,3 +1,4 @@
+# The template's: an update changes it. Which files are yours: README.md.
 """From aiormq's message to ours."""
 
 from __future__ import annotations
@@ -7,7 +8,7 @@ from typing import NamedTuple
 
 import aiormq.abc
 
-from app.queue.interfaces import Delivery, Message
+from app.queue.interfaces import Arrival, Delivery, Message
 from app.queue.providers.rabbitmq.acks import ConsumeChannel
 
 
@@ -27,12 +28,17 @@ class Token(NamedTuple):
         self.channel.ack(self.underlay, self.tag)
 
 
-def to_delivery(
-    queue: str, channel: ConsumeChannel, received: aiormq.abc.DeliveredMessage, *, redelivered: bool
-) -> Delivery:
-    """A received message in hand. One without an id gets one, so that there is something to call it by."""
+def to_delivery(queue: str, channel: ConsumeChannel, received: aiormq.abc.DeliveredMessage) -> Delivery:
+    """A received message in flight. One without an id gets one, so that there is something to call it by."""
     properties = received.header.properties
     own_id = properties.message_id or ""
-    message = Message(received.body, own_id or secrets.token_hex(16), properties.headers or {}, properties)
+    message = Message(
+        received.body,
+        own_id or secrets.token_hex(16),
+        properties.headers or {},
+        properties,
+        properties.content_encoding or "",
+    )
+    arrival = Arrival.ABANDONED if received.redelivered else Arrival.NEW
     token = Token(channel, received.channel, received.delivery_tag or 0)
-    return Delivery(queue, message, redelivered, token, identity=own_id)
+    return Delivery(queue, message, arrival, token, identity=own_id)

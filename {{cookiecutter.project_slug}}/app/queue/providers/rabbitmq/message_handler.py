@@ -1,59 +1,56 @@
+# The template's: an update changes it. Which files are yours: README.md.
 """RabbitMQMessageHandler: settles deliveries."""
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING
-
-from app.queue.errors import AckLostError, BrokerError, PublishError, UnroutableError
-from app.queue.interfaces import Delivery, Message, Place, QueueProcessor
-from app.queue.names import place_name
-from app.queue.providers.rabbitmq.channel import PublishChannel
+from app.queue.broker.processor import LinkedProcessor
+from app.queue.errors import BrokerRefusedError
+from app.queue.interfaces import Delivery, Message, Place, PublisherState
+from app.queue.messages.message import wait_of
+from app.queue.providers.rabbitmq.channel import BodyTooLargeError, PublishChannel
+from app.queue.providers.rabbitmq.config import RabbitMQQueueConfig
+from app.queue.providers.rabbitmq.connection import RabbitMQConnection
 from app.queue.providers.rabbitmq.delivery import Token
+from app.queue.providers.rabbitmq.orders import without_orders
 from app.queue.providers.rabbitmq.topology import ensure, queue_specs
 
-if TYPE_CHECKING:
-    from app.queue.providers.rabbitmq.config import RabbitMQQueueConfig
 
-
-class RabbitMQMessageHandler(QueueProcessor):
-    """Acks on the channel of the delivery; hands over by a confirmed publish on another connection, and then acks.
-
-    Two steps, so a crash between them leaves the message in both places. It is never in neither.
-    """
+class RabbitMQMessageHandler(LinkedProcessor[RabbitMQConnection]):
+    """Acks on the channel of the delivery; puts by a confirmed publish on another connection."""
 
     config: RabbitMQQueueConfig
+    link: PublishChannel
 
     def __init__(self, queue_name: str, config: RabbitMQQueueConfig) -> None:
         super().__init__(queue_name, config)
-        self._channel = PublishChannel(config)
+        self._delays = config.retry.delays()
 
-    async def ack(self, delivery: Delivery) -> None:
+    def make_link(self) -> PublishChannel:
+        return PublishChannel(self.config)
+
+    @property
+    def state(self) -> PublisherState:
+        return self.link.state
+
+    async def ack(self, delivery: Delivery) -> None:  # nothing to wait for: the frame goes with those of others
         token: Token = delivery.token
         token.ack()
 
-    async def hand_over(self, delivery: Delivery, message: Message, place: Place, delay: float = 0.0) -> None:
-        token: Token = delivery.token
-        token.check()
-        target = place_name(self.queue_name, place, delay)
-        try:
-            async with asyncio.timeout(self.config.publish_timeout):
-                await self._put(target, message)
-        except TimeoutError:
-            raise PublishError(f"the broker did not confirm for {target!r} in time", may_have_landed=True) from None
-        try:
-            await self.ack(delivery)
-        except BrokerError as error:
-            raise AckLostError(str(error)) from error
+    def place(self, place: Place, delay: float) -> str:
+        return super().place(place, wait_of(self._delays, delay))
 
-    async def close(self) -> None:
-        await self._channel.close()
+    async def forget(self, delivery: Delivery) -> None:
+        await self.ack(delivery)
 
-    async def _put(self, target: str, message: Message) -> None:
-        await self._channel.open()
+    def carried(self, delivery: Delivery, message: Message) -> Message:  # noqa: ARG002 - all is in the message
+        return without_orders(message, self.queue_name)
+
+    async def put(self, target: str, message: Message, delivery: Delivery, delay: float) -> None:  # noqa: ARG002
         try:
-            await self._channel.put(target, message)
-        except UnroutableError:
-            # Somebody deleted it while we consumed.
-            await ensure(self._channel.connection, list(queue_specs(self.config)), declare=self.config.declare)
-            await self._channel.put(target, message)
+            await self.link.put(target, message)
+        except BodyTooLargeError as error:
+            # The broker had a higher limit when it took it. It is kept until it has one again, and never dropped.
+            raise BrokerRefusedError(str(error)) from None
+
+    async def ensure(self, target: str) -> None:  # noqa: ARG002 - the others may have gone with it
+        await ensure(self.link.connection, list(queue_specs(self.config)), declare=self.config.declare)

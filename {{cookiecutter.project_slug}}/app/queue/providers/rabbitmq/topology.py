@@ -1,3 +1,4 @@
+# The template's: an update changes it. Which files are yours: README.md.
 """The queues that one queue needs at RabbitMQ, and how they are made or checked.
 
 The arguments of a queue can't be changed later (RabbitMQ answers 406). So those of the queue, its DLQ and its parking
@@ -9,18 +10,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
-import aio_pika.abc
 import aiormq.exceptions
 
+from app.queue.broker.existing import Rule, judge
 from app.queue.errors import BrokerRefusedError
-from app.queue.names import dlq_name, parked_name, retry_name, suspects_name
+from app.queue.messages.message import Place, place_name, places, retry_name
+from app.queue.providers.rabbitmq.arguments import (
+    CONSUMED,
+    MAKES_NOTHING,
+    NOT_MADE,
+    READ,
+    UNREADABLE,
+    read_difference,
+    waiting,
+)
 from app.queue.providers.rabbitmq.config import RabbitMQQueueConfig
-from app.queue.providers.rabbitmq.connection import scratch_channel
-from app.queue.providers.rabbitmq.errors import reply, translation
+from app.queue.providers.rabbitmq.connection import RabbitMQConnection
+from app.queue.providers.rabbitmq.errors import REFUSALS, reply, translated
 
 logger = logging.getLogger(__name__)
 
@@ -30,29 +39,26 @@ DELIVERY_LIMIT = 1_000_000
 
 Bounding the crashes of a message is the core's task, which loses nothing.
 """
-HARMLESS = ("'x-queue-type'", "'x-delivery-limit'", "'x-queue-mode'", "'x-max-priority'", "'x-queue-version'")
-"""Arguments in which an existing queue may differ from ours and still be used as it is."""
-REFUSALS = (aiormq.exceptions.ChannelNotFoundEntity, aiormq.exceptions.ChannelPreconditionFailed)
-"""What is answered for a queue that isn't there, and for one that is, with other arguments."""
+NO_LIMIT = (
+    "queue %r has no delivery limit: RabbitMQ 4 drops what comes back 21 times, unless a policy sets a higher one"
+)
+MEND = "delete the queue, or use another name"
 
 
-@dataclass(frozen=True, slots=True)
-class QueueSpec:
-    """One queue at the broker. `adaptable`: it may exist with a few other arguments."""
+class QueueSpec(NamedTuple):
+    """One queue at the broker, and what it may be if it is there already."""
 
     name: str
     arguments: dict[str, Any]
-    adaptable: bool = True
+    rules: Mapping[str, Rule] = CONSUMED
 
 
 def queue_specs(config: RabbitMQQueueConfig) -> Iterator[QueueSpec]:
     """All queues that `config` needs for consuming, each before those that point to it."""
-    kept = _kept(config)
-    yield QueueSpec(config.name, kept)
-    yield QueueSpec(suspects_name(config.name), kept)
-    if config.enable_dlq:
-        yield QueueSpec(dlq_name(config.name), kept)
-        yield QueueSpec(parked_name(config.name), kept)
+    for place in places(enable_dlq=config.enable_dlq):
+        if place is not Place.RETRY:
+            rules = CONSUMED if place is Place.QUEUE else READ
+            yield QueueSpec(place_name(config.name, place), _kept(config), rules)
     for delay in config.retry.delays():
         arguments = {
             "x-queue-type": "quorum",
@@ -63,7 +69,7 @@ def queue_specs(config: RabbitMQQueueConfig) -> Iterator[QueueSpec]:
             "x-dead-letter-strategy": "at-least-once",
             "x-overflow": "reject-publish",
         }
-        yield QueueSpec(retry_name(config.name, delay), arguments, adaptable=False)
+        yield QueueSpec(retry_name(config.name, delay), arguments, waiting(arguments))
 
 
 def publishing_spec(config: RabbitMQQueueConfig, queue: str) -> QueueSpec:
@@ -77,25 +83,31 @@ def _kept(config: RabbitMQQueueConfig) -> dict[str, Any]:
     return {"x-queue-type": "quorum", "x-delivery-limit": DELIVERY_LIMIT}
 
 
-async def ensure(connection: aio_pika.abc.AbstractConnection, specs: list[QueueSpec], *, declare: bool) -> None:
-    """Make all of `specs`, or with `declare` False check that they are there. Raises BrokerError, which names them."""
+async def ensure(connection: RabbitMQConnection, specs: list[QueueSpec], *, declare: bool) -> None:
+    """Make all of `specs`, or with `declare` False check that they are there. Raises BrokerError, which names them.
+
+    What is there already is compared, either way.
+    """
     left, missing = deque(specs), []
     while left:
         refusal = await _until_refused(connection, left, declare=declare)
         if refusal is None:
             break
         spec = left.popleft()
-        if isinstance(refusal, aiormq.exceptions.ChannelNotFoundEntity):
+        said = reply(refusal)
+        if isinstance(refusal, aiormq.exceptions.ChannelNotFoundEntity) or NOT_MADE in said:
             missing.append(spec)
+        elif isinstance(refusal, aiormq.exceptions.ChannelAccessRefused):
+            await _look_without_permission(connection, spec)
         else:
-            _adapt(spec, reply(refusal))
+            await _compare(connection, spec, said)
     if missing:
         needed = "; ".join(f"{spec.name} (durable, {_shown(spec.arguments)})" for spec in missing)
         raise BrokerRefusedError(f"declare is false, and the broker lacks these queues: {needed}")
 
 
 async def _until_refused(
-    connection: aio_pika.abc.AbstractConnection, left: deque[QueueSpec], *, declare: bool
+    connection: RabbitMQConnection, left: deque[QueueSpec], *, declare: bool
 ) -> aiormq.exceptions.AMQPError | None:
     """Make or check one after the other, and take it from `left`, until the broker refuses one: that ends the channel.
 
@@ -104,38 +116,73 @@ async def _until_refused(
     loop = asyncio.get_running_loop()
     spec = left[0]
     try:
-        async with asyncio.timeout(DECLARE_TIMEOUT) as limit, scratch_channel(connection) as channel:
+        async with asyncio.timeout(DECLARE_TIMEOUT) as limit, connection.scratch_channel() as channel:
             while left:
                 limit.reschedule(loop.time() + DECLARE_TIMEOUT)
                 spec = left[0]
+                arguments = spec.arguments if declare else {**spec.arguments, **MAKES_NOTHING}
                 try:
-                    if declare:
-                        await channel.queue_declare(spec.name, durable=True, arguments=spec.arguments)
-                    else:
+                    if not declare:
                         await channel.queue_declare(spec.name, passive=True)
+                    await channel.queue_declare(spec.name, durable=True, arguments=arguments)
+                except aiormq.exceptions.ChannelAccessRefused as refusal:
+                    if declare:
+                        raise
+                    return refusal
                 except REFUSALS as refusal:
                     return refusal
                 left.popleft()
     except BaseException as error:
-        if (ours := translation(f"queue {spec.name!r}", error)) is error:
+        if (ours := translated.of(error, f"queue {spec.name!r}")) is error:
             raise
         raise ours from error
     return None
 
 
-def _adapt(spec: QueueSpec, difference: str) -> None:
-    """Use a queue as it is, if that loses no message. Raises BrokerRefusedError."""
-    if not (spec.adaptable and any(name in difference for name in HARMLESS)):
-        raise BrokerRefusedError(
-            f"queue {spec.name!r} exists with other arguments than this service needs ({_shown(spec.arguments)}): "
-            f"{difference}; delete the queue, or use another name"
-        )
+async def _compare(connection: RabbitMQConnection, spec: QueueSpec, said: str) -> None:
+    """Find out what the queue's arguments are, one after the other, and judge them. Raises BrokerError."""
+    found = dict(spec.arguments)
+    while (difference := read_difference(said, found)) is not None:
+        name, value = difference
+        if name not in spec.rules or value is UNREADABLE or value == found.get(name):
+            raise BrokerRefusedError(f"queue {spec.name!r} exists with other arguments: {said}; {MEND}")
+        found[name] = value
+        if name == "x-queue-type" and not spec.rules[name].fine(value, found):
+            break
+        asked = {name: value for name, value in found.items() if value is not None}
+        refusal = await _until_refused(connection, deque([QueueSpec(spec.name, asked)]), declare=False)
+        if refusal is None:
+            break
+        said = reply(refusal)
+    else:
+        raise BrokerRefusedError(f"queue {spec.name!r}: {said}")  # of a queue that isn't there, or that can't be had
+    judge(f"queue {spec.name!r}", found, spec.arguments, spec.rules, MEND)
+    unlimited = found.get("x-queue-type") == "quorum" and found.get("x-delivery-limit") is None
+    if unlimited and "x-message-ttl" not in spec.arguments:
+        logger.warning(NO_LIMIT, spec.name)
+
+
+async def _look_without_permission(connection: RabbitMQConnection, spec: QueueSpec) -> None:
+    """Find out at least whether a queue is a stream, whose arguments this user may not compare. Raises BrokerError.
+
+    Consuming like this is always refused, so that nothing is ever received: at a stream since there is no prefetch,
+    elsewhere for the argument.
+    """
+    try:
+        with translated(f"queue {spec.name!r}"):
+            async with asyncio.timeout(DECLARE_TIMEOUT), connection.scratch_channel() as channel:
+                await channel.basic_consume(spec.name, _ignore, arguments={"x-stream-offset": "next"})
+    except BrokerRefusedError as error:
+        if "prefetch" in str(error).replace(spec.name, ""):
+            judge(f"queue {spec.name!r}", {"x-queue-type": "stream"}, spec.arguments, spec.rules, MEND)
     logger.warning(
-        "queue %r exists with other arguments than this service would give it (%s), and is used as it is: %s",
+        "queue %r is used as it is: this user has no permission to configure it, which comparing its arguments takes",
         spec.name,
-        _shown(spec.arguments),
-        difference,
     )
+
+
+async def _ignore(_: Any) -> None:
+    """Take a delivery, and do nothing."""
 
 
 def _shown(arguments: dict[str, Any]) -> str:

@@ -1,3 +1,4 @@
+# The template's: an update changes it. Which files are yours: README.md.
 """RedisClient: one connection over which the commands of many tasks go at the same time.
 
 redis-py's own client sends one command and waits for its answer, with as many connections as there are commands under
@@ -17,12 +18,13 @@ from typing import Any
 from redis.asyncio.connection import Connection
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
+from app.queue.broker.connection import CONNECT_TIMEOUT, BrokerConnection, forget
 from app.queue.errors import BrokerUnavailableError
-from app.queue.providers.redis.config import Server
+from app.queue.providers.redis.config import RedisQueueConfig
 from app.queue.providers.redis.errors import code, said
 from app.queue.providers.redis.scripts import Script
+from app.queue.settings.broker import Server
 
-CONNECT_TIMEOUT = 10.0
 REQUEST_TIMEOUT = 5.0
 CLOSE_TIMEOUT = 1.0
 Argument = str | bytes | int | float
@@ -36,7 +38,7 @@ class _Wire(Connection):
         super().__init__(
             host=server.host,
             port=server.port,
-            db=server.database,
+            db=int(server.path),
             username=server.username or None,
             password=server.password or None,
             protocol=2,
@@ -53,28 +55,25 @@ class _Wire(Connection):
             self._writer.transport.abort()
 
 
-class RedisClient:
-    """A connection, from its handshake to its end."""
+class RedisClient(BrokerConnection[RedisQueueConfig]):
+    """The commands, and their answers."""
 
-    def __init__(self, server: Server, tls: SSLContext | None) -> None:
-        self._wire = _Wire(server, tls)
+    def __init__(self, config: RedisQueueConfig, server: Server) -> None:
+        super().__init__(config, server)
+        self.error: Exception | None = None
+        """What redis-py made of its end, if that was it."""
+        self._wire = _Wire(server, self.context)
         self._unsent: list[bytes] = []
         self._unanswered: deque[tuple[asyncio.Future[Any], float]] = deque()
         self._to_send = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        """When it is lost: the reason, in words."""
-        self.error: Exception | None = None
-        """What redis-py made of its end, if that was it."""
 
     async def connect(self) -> None:
-        """Connect, once. Raises RedisError."""
         await self._wire.connect()  # type: ignore[no-untyped-call]
         self._tasks = [asyncio.create_task(self._send_on()), asyncio.create_task(self._receive_on())]
 
     @property
     def is_open(self) -> bool:
-        """True while commands can be sent, as far as is known."""
         return bool(self._tasks) and not self.ended.done()
 
     @property
@@ -87,8 +86,7 @@ class RedisClient:
 
         Raises BrokerUnavailableError if the connection is lost, TimeoutError, or what Redis answers as a ResponseError.
         """
-        if not self.is_open:
-            raise BrokerUnavailableError("not connected to the broker")
+        self.check()
         packed = self._wire.pack_command(*command)  # first, for it may fail, and then no answer must be waited for
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._unanswered.append((answer, time.monotonic()))
@@ -113,10 +111,9 @@ class RedisClient:
             return await self.call("EVAL", script.text, len(keys), *keys, *arguments, timeout=timeout)
 
     def lose(self, why: str) -> None:
-        """Give the connection up."""
         if self.ended.done():
             return
-        self.ended.set_result(why)
+        super().lose(why)
         self._wire.abort()
         for answer, _ in self._unanswered:
             if not answer.done():
@@ -124,7 +121,6 @@ class RedisClient:
         self._unanswered.clear()
 
     async def close(self) -> None:
-        """Close it in bounded time, whatever state it is in."""
         self.lose("closed")
         for task in self._tasks:
             task.cancel()
@@ -169,9 +165,3 @@ class RedisClient:
                     return
             elif not answer.done():
                 answer.set_result(reply)
-
-
-def forget(ended: asyncio.Future[Any]) -> None:
-    """Let nobody be told of its error."""
-    if not ended.cancelled():
-        ended.exception()

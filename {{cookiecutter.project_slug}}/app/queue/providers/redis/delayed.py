@@ -1,3 +1,4 @@
+# The template's: an update changes it. Which files are yours: README.md.
 """Delayed: moves what has waited long enough for its next attempt back to its stream.
 
 It waits in a sorted set by the time at which it is due, by the server's clock. All instances look, side by side, since
@@ -9,22 +10,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from contextlib import suppress
 
 import redis.exceptions as redis
 
 from app.queue.errors import BrokerUnavailableError
 from app.queue.interfaces import Place
+from app.queue.messages.message import undivided_name
 from app.queue.providers.redis.client import RedisClient
 from app.queue.providers.redis.errors import said
 from app.queue.providers.redis.scripts import MOVE_DUE
-from app.queue.providers.redis.streams import key
+from app.queue.time_limit import until
 
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY = 1.0
 """Seconds between looks, for another instance may have died that put something there."""
 AT_A_TIME = 100
+BYTES_AT_A_TIME = 4 * 1_048_576
+"""Redis does nothing else meanwhile."""
 AGAIN_AFTER = 2.0
 """Seconds until the next try, where the queue took nothing."""
 
@@ -44,11 +47,11 @@ class Delayed:
         await asyncio.wait([self._task])
 
     async def _move_on(self) -> None:
-        keys = [key(self._queue, Place.RETRY), key(self._queue, Place.QUEUE)]
+        keys = [undivided_name(self._queue, Place.RETRY), self._queue]
         while self._client.is_open:
             self._put.clear()
             try:
-                moved, next_due = await self._client.run(MOVE_DUE, keys, [AT_A_TIME])
+                moved, next_due = await self._client.run(MOVE_DUE, keys, [AT_A_TIME, BYTES_AT_A_TIME])
             except BrokerUnavailableError:
                 return
             except (redis.ResponseError, TimeoutError) as error:
@@ -60,6 +63,4 @@ class Delayed:
             wait = LOOK_EVERY * random.uniform(0.9, 1.1)  # noqa: S311
             if next_due >= 0:
                 wait = min(wait, next_due / 1000 + 0.001)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await self._put.wait()
+            await until(self._put, wait)

@@ -1,14 +1,14 @@
+# The template's: an update changes it. Which files are yours: README.md.
 """What redis-py raises and Redis answers, in the words of `app.queue.errors`."""
 
 from __future__ import annotations
 
 import re
-import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import redis.exceptions as redis
 
+from app.queue.broker.errors import Translation
+from app.queue.broker.tls import after_handshake, tls_error
 from app.queue.errors import (
     BrokerError,
     BrokerRefusedError,
@@ -17,10 +17,8 @@ from app.queue.errors import (
     PublisherBlockedError,
     PublishError,
 )
-from app.queue.providers.redis.config import Server
+from app.queue.settings.broker import Server
 
-UNKNOWN_AUTHORITY = (18, 19, 20, 21)
-"""OpenSSL's codes for a certificate that is good, if only its authority were known."""
 FULL = ("OOM", "MISCONF", "NOREPLICAS")
 """Redis' codes for: it takes nothing for now. It has no memory, can't write to its disk, or too few replicas."""
 GONE = ("NOGROUP", "UNBLOCKED")
@@ -89,40 +87,22 @@ def publish_error(error: Exception, what: str) -> PublishError:
     return PublishError(f"{broker_error(error, what)}; nothing was stored")
 
 
-@contextmanager
-def translated(what: str) -> Iterator[None]:
-    """Raise whatever goes wrong inside as a BrokerError that begins with `what`."""
-    try:
-        yield
-    except BrokerError:
-        raise
-    except redis.RedisError as error:
-        raise broker_error(error, what) from error
-    except TimeoutError as error:
-        raise BrokerUnavailableError(f"{what}: no answer in time") from error
+def settle_error(error: Exception, what: str) -> BrokerError:
+    """For settling a delivery: where its group is gone, it is lost; where there is no room, it is held."""
+    if code(error) in GONE:
+        return DeliveryLostError(f"{what}: the delivery's stream, or its group, was deleted")
+    return publish_error(error, what)
 
 
-@contextmanager
-def settling(what: str) -> Iterator[None]:
-    """The same, for settling a delivery: where its group is gone, it is lost; where there is no room, it is held."""
-    try:
-        yield
-    except redis.RedisError as error:
-        if code(error) in GONE:
-            raise DeliveryLostError(f"{what}: the delivery's stream, or its group, was deleted") from error
-        raise publish_error(error, what) from error
+translated = Translation((redis.RedisError, broker_error))
+settling = Translation((redis.RedisError, settle_error))
 
 
 def connection_error(error: Exception, server: Server, *, met: bool) -> BrokerError:
     """The reason why a connection could not be made; `met`: the TLS handshake was done, as far as we could see."""
     where = f"Redis at {server.address}"
-    cause = error.__cause__ or error.__context__ or error
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        unknown = cause.verify_code in UNKNOWN_AUTHORITY
-        hint = "; ssl_context cafile must name the authority that signed it" if unknown else ""
-        return BrokerRefusedError(f"{where}: its certificate is refused: {cause.verify_message.rstrip('.')}{hint}")
-    if isinstance(cause, ssl.SSLError):
-        return BrokerRefusedError(f"{where}: {_of_tls(cause)}")
+    if (of_tls := tls_error(error, where)) is not None:
+        return of_tls
     if isinstance(error, redis.AuthenticationError):
         return BrokerRefusedError(f"{where}: {_of_credentials(error, server)}")
     if isinstance(error, redis.BusyLoadingError):
@@ -133,11 +113,9 @@ def connection_error(error: Exception, server: Server, *, met: bool) -> BrokerEr
         return BrokerUnavailableError(f"{where}: what answers there is no Redis server")
     if isinstance(error, redis.ResponseError):
         return broker_error(error, where)
+    cause = error.__cause__ or error.__context__ or error
     if met and isinstance(cause, ConnectionError | redis.ConnectionError):
-        return BrokerRefusedError(
-            f"{where}: the server ended the connection after the TLS handshake; does it demand a certificate of the "
-            "service that it knows (ssl_context certfile and keyfile)?"
-        )
+        return after_handshake(where)
     if isinstance(error, redis.TimeoutError | TimeoutError):
         hint = "; does it speak TLS on this port?" if server.tls and not met else ""
         return BrokerUnavailableError(f"{where}: no answer in time{hint}")
@@ -153,15 +131,3 @@ def _of_credentials(error: Exception, server: Server) -> str:
         return "a client without password is refused; give username and password"
     who = f"user {server.username!r}" if server.username else "the password"
     return f"{who} is refused; check username and password"
-
-
-def _of_tls(error: ssl.SSLError) -> str:
-    """An alert is what the server has to say of us; all else is what we have to say of it."""
-    alert = str(error.reason or "").partition("ALERT_")[2].replace("_", " ").lower()
-    if alert in ("certificate required", "bad certificate"):
-        return "the server demands a certificate of the service that it knows; give ssl_context certfile and keyfile"
-    if alert:
-        return f"the server refuses the service's certificate, or its TLS: {alert}"
-    if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
-        return "it does not speak TLS on this port"
-    return f"TLS failed: {error}"

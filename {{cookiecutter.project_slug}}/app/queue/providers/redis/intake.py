@@ -1,18 +1,18 @@
-"""Intake: reads a stream for one consumer, and takes over what dead consumers had in hand."""
+# The template's: an update changes it. Which files are yours: README.md.
+"""Intake: reads a stream for one consumer, and takes over what dead consumers had in flight."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-import redis.exceptions as redis
-
-from app.queue.errors import BrokerError
+from app.queue.broker.leases import Lease
+from app.queue.broker.polling import Polling
+from app.queue.interfaces import Arrival
 from app.queue.providers.redis.client import RedisClient
-from app.queue.providers.redis.errors import broker_error
-from app.queue.providers.redis.hand import Hand, Token
+from app.queue.providers.redis.errors import translated
+from app.queue.providers.redis.leases import Entries, Fields, RedisLeases
 from app.queue.providers.redis.scripts import GROUP
 
 BLOCK = 1.0
@@ -21,116 +21,78 @@ CLAIM_EVERY = 5.0
 FROM_START = "0-0"
 
 
-class Intake:
-    """Gives each entry that it takes to `on_entry`, with whether somebody had it before; has `limit` in hand at most.
+class Intake(Polling):
+    """Gives each entry that comes to `took`, with how it came.
 
-    The client is used for nothing else, since it waits while the server does. If reading fails, `on_end` is called.
+    The client is used for nothing else, since it waits while the server does.
     """
+
+    _leases: RedisLeases
 
     def __init__(
         self,
         client: RedisClient,
-        hand: Hand,
+        leases: RedisLeases,
         limit: int,
-        ack_wait: float,
-        on_entry: Callable[[Token, bool], None],
+        took: Callable[[Lease[Fields], Arrival], None],
         on_end: Callable[[str], None],
     ) -> None:
+        super().__init__(leases, limit, on_end, patience=BLOCK)
         self._client = client
-        self._hand = hand
-        self._limit = limit
-        self._ack_wait = ack_wait
-        self._on_entry = on_entry
-        self._on_end = on_end
+        self._claims_every = min(leases.ack_wait / 4, CLAIM_EVERY)
+        self._took = took
         self._claim_at = 0.0
-        self._closing = False
-        self._started = asyncio.Event()
-        self._reading = asyncio.create_task(self._read_on())
+        self._own: str | None = FROM_START
+        """Where to read on in what this consumer had in flight when its link was lost, or was on its way to it."""
 
-    @property
-    def reads(self) -> bool:
-        """True while entries are asked for."""
-        return self._started.is_set() and not self._reading.done()
+    async def fetch(self, room: int) -> None:
+        with translated(self._leases.where):
+            if self._own is not None:
+                await self._take_own(self._own, room)
+            elif time.monotonic() >= self._claim_at:
+                async for lease in claimed(self._client, self._leases, room):
+                    self._took(lease, Arrival.ABANDONED)
+                self._claim_at = time.monotonic() + self._claims_every
+            else:
+                more = await read(self._client, self._leases, ">", room, "BLOCK", round(BLOCK * 1000))
+                self._take(more, Arrival.NEW)
 
-    def start(self) -> None:
-        """Ask for entries, and go on so."""
-        self._started.set()
-
-    def stop(self) -> None:
-        """Ask for no more. What was asked for may still come, for up to BLOCK seconds."""
-        self._started.clear()
-
-    async def close(self) -> None:
-        """End, after what was asked for has come, or is known not to."""
-        self.stop()
-        self._closing = True
-        if self._client.waits_since is not None and self._client.is_open:
-            ends: set[asyncio.Future[Any]] = {self._reading, self._client.ended}
-            await asyncio.wait(ends, timeout=BLOCK + 1.0, return_when=asyncio.FIRST_COMPLETED)
-        self._reading.cancel()
-        await asyncio.wait([self._reading])
-
-    async def _read_on(self) -> None:
-        try:
-            await self._started.wait()
-            await self._take_own()
-            while not self._closing:
-                room = self._limit - len(self._hand)
-                if not self._started.is_set():
-                    await self._started.wait()
-                elif room <= 0:
-                    self._hand.room.clear()
-                    await self._hand.room.wait()
-                elif time.monotonic() >= self._claim_at:
-                    await self._claim()
-                else:
-                    self._take(await self._read(">", room, "BLOCK", round(BLOCK * 1000)))
-        except (redis.ResponseError, BrokerError) as error:
-            what = f"stream {self._hand.stream!r}"
-            self._on_end(str(broker_error(error, what) if isinstance(error, redis.ResponseError) else error))
-
-    async def _take_own(self) -> None:
-        """What this consumer had in hand when its link was lost, or was on its way to it."""
-        last: str | bytes = FROM_START
-        while (room := self._limit - len(self._hand)) > 0:
-            entries = await self._read(last, room)
-            if not entries:
-                return
-            last = entries[-1][0]
-            for entry, fields in entries:
-                if fields is None:  # somebody has deleted it
-                    await self._client.call("XACK", self._hand.stream, GROUP, entry)
-            self._take(entries, redelivered=True)
-
-    async def _claim(self) -> None:
-        cursor: str | bytes = FROM_START
-        idle = round(self._ack_wait * 1000)
-        while (room := self._limit - len(self._hand)) > 0 and self._started.is_set():
-            # Redis looks at ten times as many entries as it may give, and says where to look on.
-            answer = await self._client.call(
-                "XAUTOCLAIM", self._hand.stream, GROUP, self._hand.name, idle, cursor, "COUNT", room, timeout=None
-            )
-            cursor = answer[0]
-            self._take(entries_of(answer[1]), redelivered=True)
-            if cursor == FROM_START.encode():
-                break
-        self._claim_at = time.monotonic() + min(self._ack_wait / 4, CLAIM_EVERY)
-
-    async def _read(self, after: str | bytes, count: int, *more: str | int) -> list[tuple[bytes, Any]]:
-        stream, name = self._hand.stream, self._hand.name
-        answer = await self._client.call(
-            "XREADGROUP", "GROUP", GROUP, name, "COUNT", count, *more, "STREAMS", stream, after, timeout=None
-        )
-        return list(entries_of(answer[0][1])) if answer else []
-
-    def _take(
-        self, entries: Sequence[tuple[bytes, Any]] | Iterator[tuple[bytes, Any]], *, redelivered: bool = False
-    ) -> None:
+    async def _take_own(self, after: str, room: int) -> None:
+        entries = await read(self._client, self._leases, after, room)
+        self._own = entries[-1][0] if entries else None
         for entry, fields in entries:
-            if fields is not None and (token := self._hand.take(entry, fields)) is not None:
-                self._on_entry(token, redelivered)
+            if fields is None:  # somebody has deleted it
+                await self._client.call("XACK", self._leases.stream, GROUP, entry)
+        self._take(entries, Arrival.OURS)
+
+    def _take(self, entries: Entries, arrival: Arrival) -> None:
+        for lease in self._leases.take_all(entries):
+            self._took(lease, arrival)
 
 
-def entries_of(answer: Sequence[Any]) -> Iterator[tuple[bytes, Any]]:
+async def read(client: RedisClient, leases: RedisLeases, after: str, count: int, *more: str | int) -> Entries:
+    """What this consumer had in flight behind an entry; behind ">", what nobody had."""
+    where = "STREAMS", leases.stream, after
+    answer = await client.call("XREADGROUP", "GROUP", GROUP, leases.name, "COUNT", count, *more, *where, timeout=None)
+    return _entries(answer[0][1]) if answer else []
+
+
+async def claimed(client: RedisClient, leases: RedisLeases, room: int) -> AsyncIterator[Lease[Fields]]:
+    """What nobody has prolonged in time, taken over.
+
+    Redis looks at ten times as many entries as it may give, and says where to look on.
+    """
+    whose, cursor = (leases.stream, GROUP, leases.name, round(leases.ack_wait * 1000)), FROM_START
+    while room > 0:
+        answer = await client.call("XAUTOCLAIM", *whose, cursor, "COUNT", room, timeout=None)
+        for lease in leases.take_all(_entries(answer[1])):
+            room -= 1
+            yield lease
+        cursor = answer[0].decode()
+        if cursor == FROM_START:
+            return
+
+
+def _entries(answer: Sequence[Any]) -> Entries:
     """The ids and fields of the entries in an answer; before Redis 7, what was deleted may be an empty place."""
-    return ((entry[0], entry[1]) for entry in answer if entry)
+    return [(entry[0].decode(), entry[1]) for entry in answer if entry]

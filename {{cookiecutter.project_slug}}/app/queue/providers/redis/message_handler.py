@@ -1,41 +1,26 @@
+# The template's: an update changes it. Which files are yours: README.md.
 """RedisMessageHandler: settles deliveries."""
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING
-
-from app.queue.errors import BrokerUnavailableError, PublishError
-from app.queue.interfaces import Delivery, Message, Place, QueueProcessor
-from app.queue.providers.redis.hand import Token
+from app.queue.broker.processor import BrokerProcessor
+from app.queue.interfaces import Delivery, Message, Place
+from app.queue.messages.message import undivided_name
+from app.queue.providers.redis.config import RedisQueueConfig
 from app.queue.providers.redis.messages import to_fields
-from app.queue.providers.redis.streams import key
-
-if TYPE_CHECKING:
-    from app.queue.providers.redis.config import RedisQueueConfig
 
 
-class RedisMessageHandler(QueueProcessor):
+class RedisMessageHandler(BrokerProcessor):
     """Either way it is one step of the server's, over the link that the delivery came by: a message is in one place."""
 
     config: RedisQueueConfig
 
-    async def ack(self, delivery: Delivery) -> None:
-        token: Token = delivery.token
-        try:
-            async with asyncio.timeout(self.config.publish_timeout):
-                await token.hand.ack(token)
-        except TimeoutError:
-            raise BrokerUnavailableError("the server did not confirm the ack in time") from None
+    async def forget(self, delivery: Delivery) -> None:
+        await delivery.token.leases.ack(delivery.token)
 
-    async def hand_over(self, delivery: Delivery, message: Message, place: Place, delay: float = 0.0) -> None:
-        token: Token = delivery.token
-        target = key(self.queue_name, place)
-        try:
-            async with asyncio.timeout(self.config.publish_timeout):
-                await token.hand.hand_over(token, target, to_fields(message), delay if place is Place.RETRY else None)
-        except TimeoutError:
-            raise PublishError(f"the broker did not confirm for {target!r} in time", may_have_landed=True) from None
-
-    async def close(self) -> None:
-        """Nothing of its own is open."""
+    async def move(self, delivery: Delivery, message: Message, place: Place, delay: float = 0.0) -> None:
+        delivery.token.check()
+        target, leases = undivided_name(self.queue_name, place), delivery.token.leases
+        for_how_long = delay if place is Place.RETRY else None
+        moving = leases.settle(leases.move(delivery.token, target, to_fields(message), for_how_long))
+        await self.in_time(target, moving)

@@ -1,3 +1,4 @@
+# The template's: an update changes it. Which files are yours: README.md.
 """From entries of a stream to messages, and back.
 
 An entry has the fields `body`, `message_id` and `headers` (a JSON object). A foreign client needs no more than the
@@ -7,10 +8,11 @@ first. Fields that this service doesn't know go wherever the message goes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from app.queue.interfaces import Message
+from app.queue.messages.body import json_object
 from app.queue.providers.redis.scripts import MAX_ARGUMENTS
 
 BODY = b"body"
@@ -18,22 +20,22 @@ MESSAGE_ID = b"message_id"
 HEADERS = b"headers"
 
 
-def to_message(entry: bytes, fields: Sequence[bytes]) -> tuple[Message, str]:
+def to_message(entry: str, fields: Sequence[bytes]) -> tuple[Message, str]:
     """An entry's message and the id that it came with, "" if none. One without a body has an empty one: poison."""
     body: bytes = b""
     own_id = ""
     headers: dict[str, Any] = {}
     others: list[bytes] = []
-    for name, value in _pairs(fields):
+    for name, value in zip(fields[::2], fields[1::2], strict=True):
         if name == BODY:
             body = value
         elif name == MESSAGE_ID:
             own_id = value.decode(errors="replace")
         elif name == HEADERS:
-            headers = _object(value)
+            headers = json_object(value)
         else:
             others += (name, value)
-    return Message(body, own_id or entry.decode(), headers, tuple(others[:MAX_ARGUMENTS])), own_id
+    return Message(body, own_id or entry, headers, tuple(others[:MAX_ARGUMENTS])), own_id
 
 
 def to_fields(message: Message) -> list[bytes]:
@@ -45,16 +47,3 @@ def to_fields(message: Message) -> list[bytes]:
     if isinstance(message.properties, tuple):
         fields += message.properties
     return fields
-
-
-def _pairs(fields: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    return zip(fields[::2], fields[1::2], strict=True)
-
-
-def _object(text: bytes) -> dict[str, Any]:
-    """What a header of ours says, or somebody else wrote there."""
-    try:
-        headers = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return headers if isinstance(headers, dict) else {}

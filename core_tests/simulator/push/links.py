@@ -1,0 +1,74 @@
+"""The links of the broker that pushes: a channel that receives, and one that publishes."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from app.queue.broker.errors import unconfirmed
+from app.queue.broker.pushed import PushLink
+from app.queue.errors import BrokerError, BrokerUnavailableError, DeliveryLostError, PublisherBlockedError
+from app.queue.interfaces import Arrival, Delivery, Message
+from core_tests.simulator.connection import CONSUME, PUBLISH, SimulatedConnection, SimulatedLink
+
+
+class ChannelLink(SimulatedLink, PushLink[SimulatedConnection]):
+    """A link with a channel of its own."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config, CONSUME)
+        self.channel: Any = None
+
+    async def opened(self, connection: SimulatedConnection) -> None:
+        self.channel = await connection.call("open_channel")
+        self.in_flight = 0
+
+    async def closing(self, connection: SimulatedConnection) -> None:
+        channel, self.channel = self.channel, None
+        if channel is not None and connection.is_open:
+            try:
+                await connection.call("close_channel", channel, timeout=1.0)
+            except BrokerError as error:
+                connection.lose(str(error))
+
+    def delivery(self, queue: str, tag: int, message: Message, *, redelivered: bool) -> Delivery:
+        """A delivery that came by it."""
+        arrival = Arrival.ABANDONED if redelivered else Arrival.NEW
+        return Delivery(queue, message, arrival, Token(self, self.channel, tag), message.message_id)
+
+
+class Token(NamedTuple):
+    """What acks a delivery: its channel, as it was then, and its number there."""
+
+    link: ChannelLink
+    channel: Any
+    tag: int
+
+    def check(self) -> None:
+        """Raise DeliveryLostError if the channel is gone."""
+        if self.link.channel is not self.channel or not self.link.is_open:
+            raise DeliveryLostError("the delivery's channel is gone")
+
+    def ack(self) -> None:
+        """Ack. Raises DeliveryLostError."""
+        self.check()
+        self.link.connection.tell("ack", self.channel, self.tag)
+        self.link.in_flight -= 1
+
+
+class PublishLink(SimulatedLink):
+    """A link that publishes, with confirms."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config, PUBLISH)
+
+    async def put(self, queue: str, message: Message) -> None:
+        """Return once the broker has confirmed. Raises as `PublishChannel.put()` of RabbitMQ's provider does."""
+        if self.is_blocked:
+            raise PublisherBlockedError("the broker accepts no messages for now; nothing was sent")
+        connection = self.connection
+        try:
+            await connection.call("publish", queue, message)
+        except BrokerUnavailableError as error:
+            if connection.is_open:
+                raise  # refused
+            raise unconfirmed(error) from error

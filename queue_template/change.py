@@ -1,0 +1,182 @@
+"""One change from start to end: render, merge elsewhere, show, ask, merge here."""
+
+from __future__ import annotations
+
+import tempfile
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from queue_template.answers import answers_of
+from queue_template.git import COMMAND, TemplateError, git, run_git
+from queue_template.mend import OURS
+from queue_template.merge import Commits, Outcome, commit_renders, merge, worktree
+from queue_template.project import Project, check_clean
+from queue_template.releases import Releases
+from queue_template.render import render_both
+from queue_template.undo import remember, undo
+
+KINDS = {"A": "new", "D": "deleted", "M": "changed", "U": "CONFLICT", "R": "renamed", "T": "changed"}
+CONFLICTS = 3
+"""The exit code while conflicts wait for the user."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is to be done.
+
+    Attributes:
+        what: in a few words, for the user and as a commit's message.
+        commit: the template's commit to go to.
+        answers: all answers to go to.
+        dropped: a queue whose handler is deleted even if it was edited.
+    """
+
+    what: str
+    commit: str
+    answers: dict[str, Any]
+    dropped: str | None = None
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a command was called."""
+
+    yes: bool = False
+    diff: bool = False
+
+
+@contextmanager
+def opened(project: Project, *, fresh: bool) -> Iterator[tuple[Releases, Path, dict[str, Any]]]:
+    """The template, a scratch folder, and `.cruft.json`.
+
+    The template is only fetched if it must be `fresh`, or if the project's own commit of it is not there yet.
+    """
+    state = project.state()
+    releases = Releases(state["template"], project.path, project.mirror())
+    if fresh or not releases.has(state["commit"]):
+        releases.fetch()
+    with tempfile.TemporaryDirectory(prefix="template-", ignore_cleanup_errors=True) as name:
+        yield releases, Path(name).resolve(), state
+
+
+def apply(
+    project: Project,
+    options: Options,
+    releases: Releases,
+    scratch: Path,
+    change: Change,
+    before_asking: Callable[[Commits], None] = lambda _: None,
+) -> int:
+    """Do the change. Returns the exit code: 0, 1 for a no, 3 if conflicts are left."""
+    state = project.state()
+    skip = [*state.get("skip", []), *_skipped(project)]
+    old, new = render_both(
+        releases.folder, scratch, state, skip, (state["commit"], answers_of(state)), (change.commit, change.answers)
+    )
+    _check_answers(change.answers, new.state, answers_of(state))
+    new.state["checkout"] = _reference(releases, change.commit)
+    label = f"template {releases.name(change.commit)}"
+    commits = commit_renders(project, scratch, old, new, label, change.dropped)
+    with worktree(project, scratch) as tried:
+        outcome = merge(project, tried, commits, new.state)
+        listed = git(tried, "diff", "--cached", "--name-status", "HEAD")
+        if not listed:
+            print("Nothing changes.")
+            return 0
+        show(change.what, listed, outcome, answers_of(state), answers_of(new.state))
+        if options.diff:
+            print(git(tried, "diff", "HEAD"))
+        before_asking(commits)
+        if not agreed(options, lambda: git(tried, "diff", "HEAD")):
+            print("Nothing was changed.")
+            return 1
+    check_clean(project)
+    remember(project, change.what)
+    try:
+        outcome = merge(project, project.top, commits, new.state)
+    except BaseException:
+        undo(project)
+        raise
+    return finish(project, change.what, outcome)
+
+
+def _skipped(project: Project) -> list[str]:
+    file = project.path / "pyproject.toml"
+    if not file.is_file():
+        return []
+    settings = tomllib.loads(file.read_text(encoding="utf-8"))
+    return list(settings.get("tool", {}).get("cruft", {}).get("skip", []))
+
+
+def _check_answers(wanted: dict[str, Any], made: dict[str, Any], before: dict[str, Any]) -> None:
+    known = answers_of(made)
+    unknown = [name for name in wanted if name not in known and name not in before]
+    if unknown:
+        raise TemplateError(f"There is no answer {', '.join(unknown)}; there are: {', '.join(known)}.")
+
+
+def _reference(releases: Releases, commit: str) -> str | None:
+    name = releases.name(commit)
+    return name if run_git(releases.folder, "rev-parse", "--verify", "--quiet", f"refs/tags/{name}").stdout else None
+
+
+def show(what: str, listed: str, outcome: Outcome, before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Print what a merge changes."""
+    print(f"{what}:")
+    for name in [*before, *(name for name in after if name not in before)]:
+        if before.get(name) != after.get(name):
+            old, new = (repr(answers[name]) if name in answers else "(none)" for answers in (before, after))
+            print(f"  answer    {name}: {old} -> {new}")
+    for line in listed.splitlines():
+        kind, _, name = line.partition("\t")
+        print(f"  {KINDS.get(kind[0], kind):9} {name.replace(chr(9), ' -> ')}")
+    for names, text in (
+        (outcome.mended, "both sides changed neighbouring lines; both changes are there"),
+        (outcome.kept, "stays as you have it; the template deletes it, or makes another one"),
+        (outcome.stay_deleted, "stays deleted, though the template changed it"),
+    ):
+        for name in names:
+            print(f"  note      {name}: {text}")
+
+
+def agreed(options: Options, diff: Callable[[], str]) -> bool:
+    """Ask the user, unless they said `--yes`. The end of what is to be read is a no."""
+    if options.yes:
+        return True
+    while True:
+        try:
+            answer = input("Do this? [y]es, [n]o, show the [d]iff: ").strip().lower()[:1]
+        except EOFError:
+            print("\nThere is nobody to ask. With --yes it is done (make: YES=1).")
+            return False
+        if answer == "d":
+            print(diff())
+        elif answer in ("y", "n", ""):
+            return answer == "y"
+
+
+def finish(project: Project, what: str, outcome: Outcome) -> int:
+    """Say what is next. Returns the exit code."""
+    if not outcome.conflicts:
+        print(
+            f"\nDone and staged. Look at it (git diff --staged), run the tests, then: git commit -m '{what}'\n"
+            f"Or take it back: {COMMAND} undo"
+        )
+        return 0
+    print("\nConflicts, where you and the template changed the same lines:")
+    for name in outcome.conflicts:
+        file = project.top / name
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []
+        at = [str(number) for number, line in enumerate(lines, 1) if OURS.fullmatch(line)]
+        print(f"  {name}{': line ' + ', '.join(at) if at else ''}")
+    print(
+        "In each: first comes yours, from ||||||| on what the template had, from ======= on what it has now. Make\n"
+        "of it what is right, delete the marks, and: git add FILE. The answers in .cruft.json are the\n"
+        f"new ones, and staged. At the end: git commit -m '{what}'\n"
+        f"Or take all of it back: {COMMAND} undo"
+    )
+    return CONFLICTS

@@ -1,0 +1,115 @@
+"""The commands. Each returns its exit code."""
+
+from __future__ import annotations
+
+from queue_template.answers import answers_of, queue_names, with_queue, with_type, without_queue
+from queue_template.change import CONFLICTS, Change, Options, agreed, apply, opened
+from queue_template.entries import entry
+from queue_template.git import COMMAND, TemplateError, git, run_git
+from queue_template.merge import Commits
+from queue_template.project import Project, check_clean, check_nothing_is_left
+from queue_template.releases import without_secrets
+from queue_template.undo import undo
+
+BEHIND = CONFLICTS
+
+
+def status(project: Project, *, exit_code: bool) -> int:
+    """Say whether the project is behind, and by what."""
+    check_nothing_is_left(project)
+    with opened(project, fresh=True) as (releases, _, state):
+        old, latest = releases.commit(state["commit"]), releases.latest()
+        new = releases.commit(latest)
+        if releases.contains(old, new):
+            print(f"Up to date: {releases.name(old)} of {without_secrets(state['template'])}")
+            return 0
+        print(
+            f"Behind: at {releases.name(old)}, and {releases.name(new)} is out ({without_secrets(state['template'])})"
+        )
+        print(f"Take it in: {COMMAND} update\n")
+        print("\n\n".join(notes.text for notes in releases.notes(old, new)) or "Its CHANGELOG says nothing new.")
+        return BEHIND if exit_code else 0
+
+
+def change_answers(project: Project, options: Options, answers: dict[str, str]) -> int:
+    """Change answers, at the template's commit that the project has. Queues only go by `remove-queue`."""
+    check_clean(project)
+    before = answers_of(project.state())["queues"]
+    gone = sorted(set(queue_names(before)) - set(queue_names(answers.get("queues", before))))
+    if gone:
+        raise TemplateError(f"That would remove {', '.join(gone)}, with what you wrote for it: {COMMAND} remove-queue.")
+    with opened(project, fresh=False) as (releases, scratch, state):
+        what = "Change " + ", ".join(answers)
+        change = Change(what, releases.commit(state["commit"]), answers_of(state) | answers)
+        return apply(project, options, releases, scratch, change)
+
+
+def add_queue(project: Project, options: Options, queue: str) -> int:
+    """Add a queue: `orders`, or with all that the answer's grammar has, `orders@memory!nodlq: order.created`."""
+    name = queue.partition("@")[0].partition("!")[0].partition(":")[0].strip()
+    file = project.path / "queues.yaml"
+    if file.is_file() and entry(file.read_text(encoding="utf-8"), name):
+        raise TemplateError(f"queues.yaml has an entry {name!r} already.")
+    queues = with_queue(answers_of(project.state())["queues"], queue)
+    return _change_queues(project, options, f"Add queue {name}", queues)
+
+
+def add_type(project: Project, options: Options, queue: str, kind: str) -> int:
+    """Add a message type to a queue."""
+    queues = with_type(answers_of(project.state())["queues"], queue, kind)
+    return _change_queues(project, options, f"Add message type {kind} to {queue}", queues)
+
+
+def _change_queues(project: Project, options: Options, what: str, queues: str) -> int:
+    check_clean(project)
+    with opened(project, fresh=False) as (releases, scratch, state):
+        change = Change(what, releases.commit(state["commit"]), answers_of(state) | {"queues": queues})
+        return apply(project, options, releases, scratch, change)
+
+
+def remove_queue(project: Project, options: Options, queue: str, *, delete_edited: bool) -> int:
+    """Remove a queue, its handler, and the handler's tests. What was edited is only deleted if the user says so."""
+    check_clean(project)
+    queues = without_queue(answers_of(project.state())["queues"], queue)
+
+    def before_asking(commits: Commits) -> None:
+        edited = edited_files(project, commits)
+        _say_where_it_is_named(project, commits, queue)
+        if not edited or delete_edited:
+            return
+        head = project.head()[:10]
+        print(f"You edited {', '.join(edited)}. What is deleted stays in git: git show {head}:{edited[0]}")
+        if options.yes:
+            raise TemplateError(
+                "Nothing was changed: with --yes, edited files are only deleted with --delete-edited "
+                "(make: DELETE_EDITED=1)."
+            )
+        if not agreed(Options(), lambda: git(project.top, "diff", commits.old, "HEAD", "--", *edited)):
+            raise TemplateError("Nothing was changed.")
+
+    with opened(project, fresh=False) as (releases, scratch, state):
+        answers = answers_of(state) | {"queues": queues}
+        change = Change(f"Remove queue {queue}", releases.commit(state["commit"]), answers, dropped=queue)
+        return apply(project, options, releases, scratch, change, before_asking)
+
+
+def edited_files(project: Project, commits: Commits) -> list[str]:
+    """The files of the queue that goes which are not as the template made them."""
+    files = commits.dropped_files(project.prefix)
+    changed = git(project.top, "diff", "--name-only", "--diff-filter=AM", commits.old, "HEAD", "--", *files)
+    return changed.splitlines()
+
+
+def _say_where_it_is_named(project: Project, commits: Commits, queue: str) -> None:
+    folders = [f"{project.prefix}{name}" for name in ("app", "tests")]
+    found = set(run_git(project.top, "grep", "-lwF", queue, "--", *folders).stdout.splitlines())
+    written = set(git(project.top, "diff", "--name-only", commits.old, "HEAD").splitlines())
+    others = sorted(found & written - set(commits.dropped_files(project.prefix)))
+    if others:
+        print(f"{queue} is also named in: {', '.join(others)}")
+
+
+def take_back(project: Project) -> int:
+    """Undo what is not committed yet."""
+    print(undo(project))
+    return 0

@@ -1,0 +1,109 @@
+# The template's: an update changes it. Which files are yours: README.md.
+# /// script
+# requires-python = ">=3.11"
+# ///
+"""`python template.py COMMAND` keeps this project up with its template; `python template.py --help` lists the commands.
+
+The template owns this file. It has uv run `queue-template`, the tool in the template's repository, at the commit that
+`.cruft.json` names. It holds no other logic, so that it need not change.
+"""
+
+import base64
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+HOSTS = {"gh": "https://github.com/", "gl": "https://gitlab.com/", "bb": "https://bitbucket.org/"}
+HOW = f"{'uv run' if shutil.which('uv') else 'python' if os.name == 'nt' else 'python3'} template.py"
+SCP = re.compile(r"((?:[^/\\:@]+@)?[^/\\:@]{2,}):(?!//)/?(.+)")  # git@host:owner/name; one letter is a Windows drive
+
+
+def address(text: str, base: Path) -> tuple[str, dict[str, str]]:
+    """A template's address as a URL that git and uv both read, and the environment that lets git in there.
+
+    A user and a token go into the environment, because everybody on a machine can read the arguments of its programs.
+    """
+    short, _, name = text.partition(":")
+    if short in HOSTS:
+        return f"{HOSTS[short]}{name.removesuffix('/').removesuffix('.git')}.git", {}
+    if is_local(text):
+        return (base / Path(text).expanduser()).resolve().as_uri(), {}
+    if scp := SCP.fullmatch(text):
+        return f"ssh://{scp[1]}/{scp[2]}", {}
+    user, at, host = urlsplit(text).netloc.rpartition("@")
+    if not at or not text.startswith("http"):
+        return text, {}
+    url = urlsplit(text)._replace(netloc=host).geturl()
+    setting = f"http.{url}.extraHeader"
+    if setting in os.environ.values():
+        return url, {}  # whoever started this program has seen to it
+    number = int(os.environ.get("GIT_CONFIG_COUNT", "0"))
+    secret = base64.b64encode(unquote(user if ":" in user else f"{user}:").encode()).decode()
+    names = ("GIT_CONFIG_COUNT", f"GIT_CONFIG_KEY_{number}", f"GIT_CONFIG_VALUE_{number}")
+    return url, dict(zip(names, (str(number + 1), setting, f"Authorization: Basic {secret}"), strict=True))
+
+
+def is_local(text: str) -> bool:
+    """Whether an address is that of a folder."""
+    return "://" not in text and not SCP.fullmatch(text)
+
+
+def run(text: str, base: Path, commit: str, arguments: list[str]) -> int:
+    """Run queue-template at this commit of the template, or at the newest if it is empty. Returns its exit code."""
+    url, environment = address(text, base)
+    environment = {"QUEUE_TEMPLATE_COMMAND": HOW, **os.environ, **environment}
+    tools = os.pathsep.join(str(base / ".tools" / name) for name in ("bin", "Scripts"))
+    uv = os.environ.get("UV") or shutil.which("uv") or shutil.which("uv", path=tools)
+    if uv is None:
+        sys.exit("Error: uv is needed: https://docs.astral.sh/uv/, or: python -m pip install uv")
+    tool = ("--from", f"git+{url}@{commit}" if commit else f"git+{url}", "queue-template")
+    cached = ("--offline", "-qq", *tool)  # at a full commit uv need ask nobody, if the tool was here before
+    hidden: dict[str, Any] = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True}
+
+    def uvx(*words: str, **how: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([uv, "tool", "run", *words], cwd=base, env=environment, check=False, **how)
+
+    signal.signal(signal.SIGINT, lambda *_: None)  # the tool gets it, too: it takes back what it began
+    code = uvx(*cached, *arguments).returncode
+    if code not in (1, 2):
+        return code
+    asked = uvx(*cached, "--version", **hidden)
+    if asked.returncode == 0:
+        return code  # the tool's own: it ran
+    if "--quiet" in asked.stderr:
+        sys.exit("Error: This uv is too old. Try: uv self update")
+    name = f"queue-template at {commit[:10] or 'its newest commit'}"
+    print(f"Fetching {name} ...", file=sys.stderr)
+    fetched = uvx("-q", *tool, "--version", **hidden)
+    if fetched.returncode != 0:
+        why = fetched.stderr.strip().rpartition("\n")[2].strip()
+        sys.exit(f"Error: uv has no {name} in its cache, and can't fetch it from {url}: {why}")
+    return uvx("-qq", *tool, *arguments).returncode
+
+
+def main() -> int:
+    """Run the tool at the commit that the project has; `link`, which a project without one needs, at the newest."""
+    base, arguments = Path(__file__).resolve().parent, sys.argv[1:]
+    try:
+        state = json.loads((base / ".cruft.json").read_text(encoding="utf-8"))
+        text, commit, folder = state["template"], state["commit"], state.get("directory")
+    except FileNotFoundError:
+        given = [one for before, one in pairwise(arguments) if one[0] != "-" and before != "--at"]
+        if arguments[:1] != ["link"] or not given:
+            sys.exit(f"Error: There is no .cruft.json. Link the project to its template, once: {HOW} link URL")
+        text, commit, folder = given[0], "", None
+    except (ValueError, KeyError, TypeError) as error:
+        sys.exit(f"Error: .cruft.json can't be read ({error!r}); git has it: git checkout HEAD -- .cruft.json")
+    return run(text, base, commit + (f"#subdirectory={folder}" if folder else ""), arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""A project: where it is, whether it may be changed, and its `.cruft.json`."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from queue_template.answers import answers_of
+from queue_template.git import COMMAND, TemplateError, git, run_git
+
+LINK = f"There is no .cruft.json. Link the project to its template, once: {COMMAND} link URL"
+LOCK = re.compile(r"^(?:\?\?| M|M |MM|A |AM) (?:.*/)?uv\.lock$")
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project in a git repository.
+
+    Attributes:
+        path: the project's folder.
+        top: the repository's folder, which is the same or above.
+        prefix: from `top` to `path`, empty or ending in '/'.
+    """
+
+    path: Path
+    top: Path
+    prefix: str
+
+    @property
+    def state_file(self) -> Path:
+        """What cruft knows of the project."""
+        return self.path / ".cruft.json"
+
+    def state(self) -> dict[str, Any]:
+        """The content of `.cruft.json`: template, commit, checkout, context, directory, skip."""
+        if not self.state_file.is_file():
+            raise TemplateError(LINK)
+        try:
+            state: dict[str, Any] = json.loads(self.state_file.read_text(encoding="utf-8"))
+            answers_of(state), state["template"], state["commit"]
+        except (ValueError, KeyError, TypeError) as error:
+            check_nothing_is_left(self)
+            raise TemplateError(
+                f".cruft.json can't be read ({error!r}); git has it as it was: git checkout HEAD -- .cruft.json"
+            ) from None
+        return state
+
+    def git_path(self, name: str) -> Path:
+        """A file of ours in git's own folder."""
+        return self.top / git(self.top, "rev-parse", "--git-path", name).strip()
+
+    def mirror(self) -> Path:
+        """Where the template is kept, so that what it has need not be fetched again: in git's own folder, too."""
+        common = Path(git(self.top, "rev-parse", "--git-common-dir").strip())
+        return self.top / common / "queue-template.git"
+
+    def head(self) -> str:
+        """The commit that is checked out."""
+        return git(self.top, "rev-parse", "HEAD").strip()
+
+
+def find_folder(start: Path | None = None) -> Path:
+    """The project's folder: this one, or one above. Raises TemplateError if none of them is a project."""
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "app" / "queue").is_dir() or (
+            (folder / "queues.yaml").is_file() and (folder / ".cruft.json").is_file()
+        ):
+            return folder
+    raise TemplateError(f"{here} is not in a project of this template: no folder from here upwards has app/queue.")
+
+
+def find_project(start: Path | None = None) -> Project:
+    """The project here. Raises TemplateError if there is none, if it is in no git repository, or without a commit."""
+    path = find_folder(start)
+    if run_git(path, "rev-parse", "--verify", "--quiet", "HEAD").returncode != 0:
+        raise TemplateError(
+            "This needs a git repository with a commit, to merge and to undo in. "
+            "Make one: git init, git add --all, git commit -m 'From the template'"
+        )
+    top = Path(git(path, "rev-parse", "--show-toplevel").strip())
+    return Project(path, top, git(path, "rev-parse", "--show-prefix").strip())
+
+
+def check_nothing_is_left(project: Project) -> None:
+    """Raise TemplateError if an earlier update left conflicts, by whatever command it was made."""
+    unmerged = {line.partition("\t")[2] for line in git(project.top, "ls-files", "--unmerged").splitlines()}
+    both = ("grep", "-l", "--full-name", "--all-match", "-e", f"^{'<' * 7} ", "-e", f"^{'>' * 7} ")
+    marked = set(run_git(project.path, *both).stdout.splitlines())
+    listed = git(project.top, "ls-files", "--cached", "--others", "--exclude-standard")
+    rejected = {name for name in listed.splitlines() if name.endswith(".rej")}
+    if unmerged | marked | rejected:
+        raise TemplateError(
+            f"Conflicts of an earlier merge are left in: {', '.join(sorted(unmerged | marked | rejected))}. Resolve "
+            "them and commit (apply by hand what is in a .rej file, then delete it), or take the merge back: "
+            f"{COMMAND} undo, or git merge --abort if it was a merge of your own"
+        )
+
+
+def check_clean(project: Project) -> None:
+    """Raise TemplateError unless all work is committed."""
+    check_nothing_is_left(project)
+    # A lock is made anew by whatever runs next, and the template has none: it is in nobody's way.
+    dirty = [line for line in git(project.top, "status", "--porcelain").splitlines() if not LOCK.search(line)]
+    if dirty:
+        names = ", ".join(line[3:] for line in dirty[:8]) + (", ..." if len(dirty) > 8 else "")
+        raise TemplateError(
+            f"Not committed: {names}. Commit it or stash it first (git stash -u), so that what comes from the template "
+            "can be told from your own work, and undone without touching it."
+        )

@@ -1,0 +1,114 @@
+"""The template's repository: its releases, and what its CHANGELOG says of them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from queue_template.git import TemplateError, git, run_git
+from queue_template.launch import address
+
+RELEASE = re.compile(r"v?(\d+)\.(\d+)\.(\d+)")
+HEADING = re.compile(r"^## \[?v?(\d+\.\d+\.\d+)\]?.*$", re.MULTILINE)
+CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@(?=[^/])")
+NEWEST = "refs/template/HEAD"
+REFS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*", f"+HEAD:{NEWEST}")
+MOVED = (
+    'If it has moved, change "template" in .cruft.json; if it is private, git needs a key or a credential helper for '
+    "it; if it is a folder of another machine, put its URL there."
+)
+REWRITTEN = "If its history was rewritten, put the commit that the project was last updated to into .cruft.json."
+Version = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What the CHANGELOG says of one release. `breaking` is its section "Breaking", or empty."""
+
+    version: str
+    text: str
+    breaking: str
+
+
+class Releases:
+    """The template's repository, in a mirror of it that the project keeps.
+
+    `url` may be all that git or cookiecutter understand, relative to the folder `base`.
+    """
+
+    def __init__(self, url: str, base: Path, mirror: Path) -> None:
+        self.folder = mirror
+        self._shown = without_secrets(url)
+        self._url, self._environment = address(url, base)
+        git(mirror.parent, "init", "--quiet", "--bare", str(mirror))
+
+    def fetch(self, advice: str = MOVED) -> None:
+        """Bring the mirror up to date. Raises TemplateError, which ends with the advice."""
+        done = run_git(
+            self.folder, "fetch", "--quiet", "--prune", "--force", self._url, *REFS, environment=self._environment
+        )
+        if done.returncode != 0:
+            said = without_secrets(" ".join(done.stderr.split()))
+            raise TemplateError(f"The template can't be read: {self._shown} ({said}). {advice}")
+
+    def has(self, commit: str) -> bool:
+        """Whether the mirror has this commit."""
+        return run_git(self.folder, "cat-file", "-e", f"{commit}^{{commit}}").returncode == 0
+
+    def latest(self) -> str:
+        """The tag of the latest release, or the newest commit of a template that has none."""
+        releases = [(version, tag) for tag in self._tags() if (version := version_of(tag)) is not None]
+        return max(releases)[1] if releases else NEWEST
+
+    def commit(self, reference: str, advice: str = REWRITTEN) -> str:
+        """The commit of a tag, a branch or a commit. Raises TemplateError if there is none."""
+        for name in (f"refs/tags/{reference}", f"refs/heads/{reference}", reference):
+            done = run_git(self.folder, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+            if done.returncode == 0:
+                return done.stdout.strip()
+        releases = ", ".join(self._tags()) or "none"
+        raise TemplateError(f"The template has no {reference!r}. Releases: {releases}. {advice}")
+
+    def has_tool(self, commit: str) -> bool:
+        """Whether the template had this tool at the commit, in its own repository."""
+        return run_git(self.folder, "cat-file", "-e", f"{commit}:queue_template/cli.py").returncode == 0
+
+    def name(self, commit: str) -> str:
+        """`v1.2.0`, or `v1.2.0-3-gabcdef0` for three commits later, or the commit."""
+        return git(self.folder, "describe", "--tags", "--always", commit).strip()
+
+    def contains(self, commit: str, other: str) -> bool:
+        """Whether `commit` is `other`, or came after it."""
+        return run_git(self.folder, "merge-base", "--is-ancestor", other, commit).returncode == 0
+
+    def notes(self, old: str, new: str) -> list[Notes]:
+        """What the CHANGELOG of the commit `new` says of the releases after the commit `old`, newest first."""
+        text = run_git(self.folder, "show", f"{new}:CHANGELOG.md").stdout
+        before = {notes.version for notes in parse(run_git(self.folder, "show", f"{old}:CHANGELOG.md").stdout)}
+        return [notes for notes in parse(text) if notes.version not in before]
+
+    def _tags(self) -> list[str]:
+        return git(self.folder, "tag").splitlines()
+
+
+def version_of(tag: str) -> Version | None:
+    """`v1.2.3` as numbers; None for what is no release, such as `v1.2.3-rc1`."""
+    match = RELEASE.fullmatch(tag)
+    return (int(match[1]), int(match[2]), int(match[3])) if match else None
+
+
+def parse(changelog: str) -> list[Notes]:
+    """The releases in a CHANGELOG. What is not released yet is left out."""
+    found = []
+    for part in re.split(r"^(?=## )", changelog, flags=re.MULTILINE):
+        heading = HEADING.match(part)
+        if heading:
+            breaking = re.search(r"^### Breaking[^\n]*\n(.*?)(?=^### |\Z)", part, re.DOTALL | re.MULTILINE)
+            found.append(Notes(heading[1], part.strip(), breaking[1].strip() if breaking else ""))
+    return found
+
+
+def without_secrets(text: str) -> str:
+    """The text, without the user and token of a URL."""
+    return CREDENTIALS.sub("", text)
