@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import compileall
+import importlib.util
 import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -275,3 +278,24 @@ def test_ctrl_c_while_questions_are_asked_leaves_nothing(template: Path, home: P
         asking.communicate()
     assert asking.returncode == 1
     assert not (home.parent / "out").exists()
+
+
+def test_a_template_that_is_read_only_and_byte_compiled_makes_the_same_project(
+    template: Path, bake: Bake, home: Path
+) -> None:
+    installed = shutil.copytree(template, home.parent / "installed/queue-template")
+    assert compileall.compile_dir(installed / "{{cookiecutter.project_slug}}/app/queue/settings", quiet=1)
+    cached = Path(importlib.util.cache_from_source(str(installed / "queue_template_extension.py")))
+    cached.mkdir(parents=True)  # what nobody can unlink, not even root
+    for path in installed.rglob("*"):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    cookiecutter(home, "--no-input", installed)
+    made = home.parent / "out/queue-service"
+    check_same(made, bake())
+    assert not [path for path in made.rglob("*") if not path.stat().st_mode & stat.S_IWUSR]
+
+
+def test_a_zip_of_the_template_makes_the_same_project(template: Path, bake: Bake, home: Path) -> None:
+    zipped = shutil.make_archive(str(home / "queue-template"), "zip", template.parent, template.name)
+    cookiecutter(home, "--no-input", zipped)
+    check_same(home.parent / "out/queue-service", bake())
