@@ -12,12 +12,16 @@ import re
 import sys
 import unicodedata
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment
+from jinja2 import Environment, Undefined, pass_environment
 from jinja2.ext import Extension
+
+from queue_template_bake import FOLDER, BakeRefusedError, begin, call_of, check_given, checked_kind, template_files
 
 EXAMPLE = "user_channel: send_audio, send_text; orders@memory!nodlq: order.created"
 PROVIDERS = ("rabbitmq", "redis", "nats", "memory")
@@ -242,14 +246,39 @@ def one_line(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>#|!&~$])", r"\\\1", flat)
 
 
+@pass_environment
+def settled(environment: Environment, answers: dict[str, Any]) -> str:
+    """The project's folder, when all answers are known and nothing is on disk. Raises WrongAnswerError or
+    BakeRefusedError.
+
+    A replay file has the answers of an earlier bake, perhaps edited, and beside them what was derived from those: it is
+    derived again, so that it follows the answers, and is checked with them.
+    """
+    for name, value in _questions().items():
+        if name.startswith("__") and name != "__prompts__":
+            answers[name] = environment.from_string(value).render(cookiecutter=answers)
+        elif name.startswith("_") and name not in UNASKED:
+            answers[name] = value
+        elif name not in UNASKED:
+            answers[name] = checked_kind(name, answers.get(name), value)
+    begin(answers, [queue.name for queue in queues_of(answers)])
+    return str(answers["project_slug"])
+
+
+def _questions() -> dict[str, Any]:
+    questions: dict[str, Any] = json.loads((Path(__file__).parent / "cookiecutter.json").read_text(encoding="utf-8"))
+    return questions
+
+
 class QueueTemplateExtension(Extension):
     """Gives the filters above to cookiecutter."""
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        _forget_this_module()
+        _forget_these_modules()
+        _ending(check_given)(_questions(), UNASKED)
         filters = {
-            "slug": slug,
+            "slug": _ending(slug),
             "checked_slug": _ending(checked_slug),
             "checked_number": _ending(checked_number),
             "checked_texts": _ending(checked_texts),
@@ -262,6 +291,8 @@ class QueueTemplateExtension(Extension):
             "quoted": quoted,
             "one_line": one_line,
             "yaml_name": yaml_name,
+            "settled": _ending(settled),
+            "template_files": lambda _: template_files(),
         }
         environment.filters.update(filters)
         self._ours = _own_templates(Path(__file__).parent)
@@ -272,6 +303,8 @@ class QueueTemplateExtension(Extension):
         cookiecutter renders what it is given on its command line, in a config file or by cruft, as if it were a default
         of the template: code in an answer would run, and an answer that was typed in would change in an update.
         """
+        if source == FOLDER and call_of("generate_files"):
+            return "{{ cookiecutter | settled }}"
         if name is not None or not re.search(r"\{[{%#]", source) or source in self._ours:
             return source
         if not re.search(r"\{[{%#]", source.replace("{{cookiecutter.project_slug}}", "")):
@@ -296,24 +329,37 @@ def _own_templates(root: Path) -> frozenset[str]:
 
 
 def _ending(function: Any) -> Any:
-    """The function, with a wrong answer ending the program by one line on stderr and exit code 1."""
+    """The function, with a wrong answer ending the program by one line on stderr and exit code 1.
 
+    Where a replay file has some of the answers, cookiecutter renders the others without those. What can't be said then
+    is left open: `settled` sees them all.
+    """
+
+    @wraps(function)
     def checked(*args: Any, **options: Any) -> Any:
+        if any(isinstance(value, Undefined) for value in args):
+            return ""
         try:
             return function(*args, **options)
-        except WrongAnswerError as error:
+        except (WrongAnswerError, BakeRefusedError) as error:
             raise SystemExit(f"Error: {error}") from None
+        except KeyError:
+            if call_of("prompt_for_config"):
+                return ""
+            raise
 
     return checked
 
 
-def _forget_this_module() -> None:
-    """Let the next render import the module anew.
+def _forget_these_modules() -> None:
+    """Let the next render import the modules anew.
 
-    `cruft update` renders the project's old and new template commit in one process. With this module still imported,
-    the new commit would be rendered with the old code; with its bytecode on disk, an edit of the same size is missed.
+    `cruft update` renders the project's old and new template commit in one process. With the modules still imported,
+    the new commit would be rendered with the old code; with their bytecode on disk, an edit of the same size is missed.
     """
-    sys.modules.pop(__name__, None)
-    spec = globals().get("__spec__")
-    if spec is not None and spec.cached:
-        Path(spec.cached).unlink(missing_ok=True)
+    for name in (__name__, "queue_template_bake"):
+        module = sys.modules.pop(name, None)
+        spec = module and module.__spec__
+        if spec is not None and spec.cached:
+            with suppress(OSError):  # the template is somebody else's, who can't have edited it under us
+                Path(spec.cached).unlink()

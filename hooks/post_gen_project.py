@@ -7,6 +7,8 @@ standard library alone, no network, no git, nothing random.
 import json
 import re
 import shutil
+import signal
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ Queue = dict[str, Any]
 PLAN = json.loads(json.loads(r"""[{{ cookiecutter.__plan | tojson }}]""")[0])
 """`queues`: name, provider, dlq, handler, types (name, method, model); `dropped`: names of `ONLY_WITH`, not chosen."""
 NAME, PROJECT = json.loads(r"""[{{ cookiecutter.project_name | tojson }}, {{ cookiecutter.project_slug | tojson }}]""")
+FILES = json.loads(r"""{{ cookiecutter | template_files | tojson }}""")
+"""The template's files, as far as they are not written here."""
 
 ONLY_WITH = {
     "rabbitmq": [
@@ -159,6 +163,17 @@ def call(name: str) -> str:
     )
 
 
+def tidy() -> None:
+    """Make every file writable, as a template's need not be, and drop the bytecode that somebody left among them."""
+    for path in map(Path, FILES):
+        if path.parent.name == "__pycache__":
+            path.unlink(missing_ok=True)
+        else:
+            path.chmod(path.stat().st_mode | stat.S_IWUSR)
+    for folder in {Path(name).parent for name in FILES if Path(name).parent.name == "__pycache__"}:
+        folder.rmdir()
+
+
 def write_handlers() -> None:
     """One module and one test a queue."""
     for queue in PLAN["queues"]:
@@ -217,6 +232,8 @@ def say_what_is_next() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for half a second: half a project would be of no use
+    tidy()
     write_handlers()
     write_title()
     drop_what_is_unused()

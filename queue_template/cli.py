@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -155,6 +156,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command. Returns its exit code."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a console that has no emoji
+    code = _run(arguments)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # nobody reads on, as behind `| head`; Python would try again at its end, and complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
         app(sys.argv[1:] if arguments is None else arguments)  # given as they are: typer would expand a * on Windows
     except TemplateError as error:

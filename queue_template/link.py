@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from queue_template.git import TemplateError, git
-from queue_template.launch import is_local
+from queue_template.launch import HOSTS, address, is_local
 from queue_template.project import Project, check_clean
 from queue_template.releases import CREDENTIALS, Releases
 from queue_template.render import call_cruft, write_state
@@ -19,26 +19,49 @@ PRIVATE = "If it is private, git needs a key or a credential helper for it."
 
 
 def link(project: Project, url: str, reference: str | None) -> int:
-    """Write `.cruft.json` for a project that was made by plain cookiecutter, with the answers it was made with."""
+    """Write `.cruft.json` for a project that was made by plain cookiecutter, with the answers it was made with.
+
+    In a project that has one, `url` is where its template has moved to.
+    """
     check_clean(project)
-    if project.state_file.exists():
-        raise TemplateError("There is a .cruft.json already.")
+    url = lasting(url, Path.cwd())
     if CREDENTIALS.search(url.replace("://git@", "://")):
         raise TemplateError("Leave user and token out of the URL, which is committed in .cruft.json: git has helpers.")
-    made = made_from(project)
-    reference = reference or f"v{made['version']}"
     releases = Releases(url, project.path, project.mirror())
     releases.fetch(PRIVATE)
+    if project.state_file.exists():
+        if reference:
+            raise TemplateError("There is a .cruft.json already, which has the commit. Leave out --at.")
+        return move(project, releases, url)
+    made = made_from(project)
+    reference = reference or f"v{made['version']}"
     commit = releases.commit(reference, NAME_IT)
     options = ["--no-input", "--default-config", "--checkout", commit, "--extra-context", json.dumps(made["answers"])]
     call_cruft("link", *options, str(releases.folder), folder=project.path)
     state = json.loads(project.state_file.read_text(encoding="utf-8"))
-    state["template"] = state["context"]["cookiecutter"]["_template"] = lasting(url, project.path)
     state["checkout"] = reference
-    write_state(project.state_file, state)
-    git(project.path, "add", "--force", ".cruft.json")
+    stage(project, state, url)
     print(f"Linked to {reference} of {url}, and staged. Then: git commit -m 'Link to the template'")
     return 0
+
+
+def move(project: Project, releases: Releases, url: str) -> int:
+    """Change the template's address. Raises TemplateError if what is there is not the project's template."""
+    state = project.state()
+    if not releases.has_released(state["commit"]):
+        raise TemplateError(
+            f"{url} does not have the commit {state['commit'][:10]}, which the project is of. Is it another template?"
+        )
+    stage(project, state, url)
+    print(f"The template is now at {url}, and that is staged. Then: git commit -m 'The template has moved'")
+    return 0
+
+
+def stage(project: Project, state: dict[str, Any], url: str) -> None:
+    """Write and stage `.cruft.json`, with this address of the template."""
+    state["template"] = state["context"]["cookiecutter"]["_template"] = url
+    write_state(project.state_file, state)
+    git(project.path, "add", "--force", ".cruft.json")
 
 
 def made_from(project: Project) -> dict[str, Any]:
@@ -51,6 +74,8 @@ def made_from(project: Project) -> dict[str, Any]:
     return made
 
 
-def lasting(url: str, base: Path) -> str:
-    """The address as it is written down: that of a folder from the root on, wherever the command was called."""
-    return str((base / Path(url).expanduser()).resolve()) if is_local(url) else url
+def lasting(url: str, here: Path) -> str:
+    """The address as it is written down: one that cruft and git know, too, and that of a folder from the root on."""
+    if is_local(url):
+        return str((here / Path(url).expanduser()).resolve())
+    return address(url, here)[0] if url.partition(":")[0] in HOSTS else url

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from queue_template.git import TemplateError, git, run_git
+from queue_template.git import COMMAND, TemplateError, git, run_git
 from queue_template.launch import address
 
 RELEASE = re.compile(r"v?(\d+)\.(\d+)\.(\d+)")
@@ -15,8 +15,8 @@ CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@(?=[^/])")
 NEWEST = "refs/template/HEAD"
 REFS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*", f"+HEAD:{NEWEST}")
 MOVED = (
-    'If it has moved, change "template" in .cruft.json; if it is private, git needs a key or a credential helper for '
-    "it; if it is a folder of another machine, put its URL there."
+    f"If it has moved, or is a folder of another machine: {COMMAND} link URL; if it is private, git needs a key or a "
+    "credential helper for it."
 )
 REWRITTEN = "If its history was rewritten, put the commit that the project was last updated to into .cruft.json."
 Version = tuple[int, int, int]
@@ -55,6 +55,10 @@ class Releases:
     def has(self, commit: str) -> bool:
         """Whether the mirror has this commit."""
         return run_git(self.folder, "cat-file", "-e", f"{commit}^{{commit}}").returncode == 0
+
+    def has_released(self, commit: str) -> bool:
+        """Whether a branch or a tag has this commit; a mirror may have others, of a template that was here before."""
+        return bool(run_git(self.folder, "for-each-ref", "--count=1", "--contains", commit).stdout)
 
     def latest(self) -> str:
         """The tag of the latest release, or the newest commit of a template that has none."""

@@ -28,6 +28,7 @@ def rendered(**answers: str) -> Any:
         "provider": "rabbitmq",
         "dead_letter_queues": "yes",
         "_polled_kit": "no",
+        "_extensions": ["queue_template_extension.QueueTemplateExtension"],
         **answers,
     }
     context["__plan"] = plan(context)

@@ -12,6 +12,7 @@ from yarl import URL
 
 from app.queue.errors import ConfigError
 from app.queue.providers.rabbitmq.config import RabbitMQQueueConfig
+from app.queue.settings.broker import SSLContextConfig
 from core_tests.tools import queues_file
 from core_tests.tools.queues_file import Load
 
@@ -196,6 +197,26 @@ def test_the_certificate_of_the_broker_is_always_verified(context: dict[str, Any
     assert tls.verify_mode is ssl.CERT_REQUIRED
     assert tls.check_hostname is (context or {}).get("check_hostname", True)
     assert tls.minimum_version >= ssl.TLSVersion.TLSv1_2
+
+
+@pytest.mark.parametrize(
+    ("minimum", "ours"),
+    [
+        (ssl.TLSVersion.MINIMUM_SUPPORTED, ssl.TLSVersion.TLSv1_2),
+        (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_2),
+        (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_3),
+    ],
+)
+def test_a_connection_has_tls_1_2_at_least_whatever_the_interpreter_begins_with(
+    minimum: ssl.TLSVersion, ours: ssl.TLSVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def context(cafile: str | None) -> ssl.SSLContext:
+        made = ssl.create_default_context(cafile=cafile)
+        made.minimum_version = minimum
+        return made
+
+    monkeypatch.setattr("app.queue.settings.broker.create_default_context", context)
+    assert SSLContextConfig().context().minimum_version is ours
 
 
 @pytest.mark.parametrize(

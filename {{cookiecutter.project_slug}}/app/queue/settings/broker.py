@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from ssl import SSLContext, create_default_context
+from ssl import SSLContext, TLSVersion, create_default_context
 from typing import ClassVar, Self
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -46,6 +46,8 @@ class SSLContextConfig(Section):
             context = create_default_context(cafile=self.cafile)
         except OSError:
             raise ValueError("cafile holds no certificate in PEM that can be read") from None
+        # Where this is left to the system, as by Debian's own Python, the interpreter has no minimum.
+        context.minimum_version = max(context.minimum_version, TLSVersion.TLSv1_2)
         if self.certfile is not None:
             try:
                 # The empty password is for a key that has one: OpenSSL would ask for it at the terminal, and wait.
