@@ -19,6 +19,8 @@ from types import FrameType, TracebackType
 from typing import Any
 
 FOLDER = "{{cookiecutter.project_slug}}"
+ANSWERS_FILE = "{{_copier_conf.answers_file}}"
+"""A file that only copier makes."""
 WRITTEN = ("app/queue/handlers/{}.py", "tests/handlers/test_{}.py")
 """What the post-gen hook writes for each queue."""
 WHOLLY_OURS = "app/queue"
@@ -51,7 +53,8 @@ def _callers(frame: FrameType | None) -> Iterator[FrameType]:
 def template_files() -> list[str]:
     """The files of the template's folder, relative, with '/'."""
     root = Path(__file__).parent / FOLDER
-    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if not path.is_dir())
+    found = [path for path in root.rglob("*") if not path.is_dir() and path.name != ANSWERS_FILE]
+    return sorted(path.relative_to(root).as_posix() for path in found)
 
 
 def check_given(questions: Mapping[str, Any], unasked: Collection[str]) -> None:

@@ -21,7 +21,16 @@ from typing import Any
 from jinja2 import Environment, Undefined, pass_environment
 from jinja2.ext import Extension
 
-from queue_template_bake import FOLDER, BakeRefusedError, begin, call_of, check_given, checked_kind, template_files
+from queue_template_bake import (
+    ANSWERS_FILE,
+    FOLDER,
+    BakeRefusedError,
+    begin,
+    call_of,
+    check_given,
+    checked_kind,
+    template_files,
+)
 
 EXAMPLE = "user_channel: send_audio, send_text; orders@memory!nodlq: order.created"
 PROVIDERS = ("rabbitmq", "redis", "nats", "memory")
@@ -198,7 +207,7 @@ def checked_polled_kit(answers: Mapping[str, Any]) -> str:
 def checked_texts(answers: Mapping[str, Any]) -> str:
     """Free text may be anything but control characters and surrogates, which no file format could hold."""
     for name in ("project_name", "description", "author"):
-        text = str(answers[name])
+        text = str(answers.get(name, ""))  # copier asks one after the other
         if len(text) > 1000 or re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", text):
             raise WrongAnswerError(f"{name}: must have no control characters, and 1000 characters at most")
     return ""
@@ -295,6 +304,7 @@ class QueueTemplateExtension(Extension):
             "template_files": lambda _: template_files(),
         }
         environment.filters.update(filters)
+        environment.globals["_copier_conf"] = {"answers_file": ""}  # a file that has no name is not made
         self._ours = _own_templates(Path(__file__).parent)
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:  # noqa: ARG002
@@ -315,7 +325,7 @@ class QueueTemplateExtension(Extension):
 def _own_templates(root: Path) -> frozenset[str]:
     """Every text that is rendered and is the template's own: the values of cookiecutter.json, and the hooks."""
     values: list[Any] = [json.loads((root / "cookiecutter.json").read_text(encoding="utf-8"))]
-    texts: set[str] = set()
+    texts: set[str] = {ANSWERS_FILE}
     while values:
         value = values.pop()
         if isinstance(value, dict):

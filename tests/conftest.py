@@ -40,6 +40,10 @@ class Project:
         """A file's text."""
         return (self.path / name).read_text(encoding="utf-8")
 
+    def content(self) -> dict[str, tuple[bytes, int]]:
+        """Every file's bytes, and its mode."""
+        return {name: ((self.path / name).read_bytes(), (self.path / name).stat().st_mode) for name in self.files()}
+
     def check_every_file(self, *, answers_hold_jinja: bool = False) -> None:
         """Every file parses as what it is, holds no Jinja of ours, and ends in one line feed."""
         for name in self.files():
@@ -78,6 +82,7 @@ class Project:
 
 
 Bake = Callable[..., Project]
+ANSWERS_FILE = ".copier-answers.yml"
 
 
 @pytest.fixture(scope="session")
@@ -95,6 +100,21 @@ def bake(cookies_session: Any, template: Path) -> Bake:
         assert result.exception is None, result.exception
         assert result.exit_code == 0
         return Project(Path(result.project_path))
+
+    return with_answers
+
+
+@pytest.fixture(scope="session")
+def copy(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Bake:
+    """The same by copier."""
+
+    def with_answers(**answers: str) -> Project:
+        path = tmp_path_factory.mktemp("copier") / answers.get("project_slug", "queue-service")
+        data = [part for name, value in answers.items() for part in ("--data", f"{name.lstrip('_')}={value}")]
+        command = [str(TOOLS / "copier"), "copy", "--trust", "--defaults", "--quiet", *data, str(template), str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return Project(path)
 
     return with_answers
 

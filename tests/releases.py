@@ -70,6 +70,8 @@ def variable(root: Path) -> None:
     questions = json.loads(file.read_text(encoding="utf-8"))
     first = {name: questions[name] for name in list(questions)[:3]}
     file.write_text(json.dumps(first | {"log_level": "INFO"} | questions, ensure_ascii=False), encoding="utf-8")
+    with (root / "copier.yml").open("a", encoding="utf-8") as copier:
+        copier.write("log_level: {type: str, default: \"{{ default_of('log_level') }}\"}\n")
     change(root / SERVICE / ".env.example", "# LOG_LEVEL=INFO", "LOG_LEVEL={{ cookiecutter.log_level }}")
 
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from queue_template_extension import parse_queues
-from tests.conftest import ROOT, Bake
+from tests.conftest import ANSWERS_FILE, ROOT, Bake
 
 SERVICE = "{{cookiecutter.project_slug}}"
 PROVIDERS = ("rabbitmq", "redis", "nats", "memory")
@@ -59,8 +59,13 @@ COMBINATIONS = pairwise()
 
 
 @pytest.mark.parametrize("answers", COMBINATIONS, ids=[" ".join(answers.values()) for answers in COMBINATIONS])
-def test_a_combination_makes_its_files_and_its_queues(template: Path, bake: Bake, answers: dict[str, str]) -> None:
+def test_a_combination_makes_its_files_and_its_queues_by_cookiecutter_and_by_copier(
+    template: Path, bake: Bake, copy: Bake, answers: dict[str, str]
+) -> None:
     project = bake(**answers)
+    copied = copy(**answers).content()
+    assert copied.pop(ANSWERS_FILE)
+    assert copied == project.content()
     dlq = answers["dead_letter_queues"] == "yes"
     queues = parse_queues(answers["queues"], provider=answers["provider"], dlq=dlq)
     assert project.files() == expected_files(template, {queue.provider for queue in queues}, [q.name for q in queues])
@@ -98,6 +103,7 @@ def test_a_combination_makes_its_files_and_its_queues(template: Path, bake: Bake
 def expected_files(template: Path, providers: set[str], queues: list[str]) -> set[str]:
     folder = template / SERVICE
     files = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+    files.remove("{{_copier_conf.answers_file}}")
     for any_of, patterns in only_with(template).items():
         if not providers & set(any_of.split(", ")):
             files -= {
