@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from queue_template.answers import answers_of
+from queue_template.form import text_of
 from queue_template.git import COMMAND, TemplateError, git, run_git
 from queue_template.mend import OURS
 from queue_template.merge import Commits, Outcome, commit_renders, merge, worktree
@@ -108,7 +109,7 @@ def _skipped(project: Project) -> list[str]:
     file = project.path / "pyproject.toml"
     if not file.is_file():
         return []
-    settings = tomllib.loads(file.read_text(encoding="utf-8"))
+    settings = tomllib.loads(text_of(file.name, file.read_bytes()))
     return list(settings.get("tool", {}).get("cruft", {}).get("skip", []))
 
 
@@ -161,6 +162,14 @@ def agreed(options: Options, diff: Callable[[], str]) -> bool:
 
 def finish(project: Project, what: str, outcome: Outcome) -> int:
     """Say what is next. Returns the exit code."""
+    for said in outcome.by_hand:
+        print(f"\nLeft to you: {said}")
+    if not outcome.conflicts and outcome.by_hand:
+        print(
+            f"\nThe rest is done and staged. When that is done, too: git add FILE, and: git commit -m '{what}'\n"
+            f"Or take it back: {COMMAND} undo"
+        )
+        return CONFLICTS
     if not outcome.conflicts:
         print(
             f"\nDone and staged. Look at it (git diff --staged), run the tests, then: git commit -m '{what}'\n"
