@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from queue_template.answers import answers_of
+from queue_template.fitting import take_over_record
 from queue_template.form import text_of
 from queue_template.git import COMMAND, TemplateError, git, run_git
 from queue_template.mend import OURS
 from queue_template.merge import Commits, Outcome, commit_renders, merge, worktree
 from queue_template.project import Project, check_clean
+from queue_template.queues import answers_now, says_itself
 from queue_template.releases import Releases
 from queue_template.render import render_both
 from queue_template.undo import remember, undo
@@ -34,12 +36,14 @@ class Change:
         commit: the template's commit to go to.
         answers: all answers to go to.
         dropped: a queue whose handler is deleted even if it was edited.
+        recorded: whether the answers are written down, even if the project says by itself what they are.
     """
 
     what: str
     commit: str
     answers: dict[str, Any]
     dropped: str | None = None
+    recorded: bool = True
 
 
 @dataclass(frozen=True)
@@ -75,20 +79,24 @@ def apply(
     """Do the change. Returns the exit code: 0, 1 for a no, 3 if conflicts are left."""
     state = project.state()
     skip = [*state.get("skip", []), *_skipped(project)]
+    before = answers_now(project, state)
     old, new = render_both(
-        releases.folder, scratch, state, skip, (state["commit"], answers_of(state)), (change.commit, change.answers)
+        releases.folder, scratch, state, skip, (state["commit"], before), (change.commit, change.answers)
     )
-    _check_answers(change.answers, new.state, answers_of(state))
+    _check_answers(change.answers, new.state, before)
     new.state["checkout"] = _reference(releases, change.commit)
+    written = change.recorded or not says_itself(project, state, new.state)
+    take_over_record(project, old.path, new.path, written=written)
+    result = new.state if written else state
     label = f"template {releases.name(change.commit)}"
     commits = commit_renders(project, scratch, old, new, label, change.dropped)
     with worktree(project, scratch) as tried:
-        outcome = merge(project, tried, commits, new.state)
+        outcome = merge(project, tried, commits, result)
         listed = git(tried, "diff", "--cached", "--name-status", "HEAD")
         if not listed:
             print("Nothing changes.")
             return 0
-        show(change.what, listed, outcome, answers_of(state), answers_of(new.state))
+        show(change.what, listed, outcome, before, answers_of(new.state))
         if options.diff:
             print(git(tried, "diff", "HEAD"))
         before_asking(commits)
@@ -98,7 +106,7 @@ def apply(
     check_clean(project)
     remember(project, change.what)
     try:
-        outcome = merge(project, project.top, commits, new.state)
+        outcome = merge(project, project.top, commits, result)
     except BaseException:
         undo(project)
         raise

@@ -8,7 +8,10 @@ from queue_template import blobs
 from queue_template.content import Finish
 from queue_template.form import encoded_like, fitted, text_of
 from queue_template.git import git
+from queue_template.link import MADE_FROM
 from queue_template.project import Project
+from queue_template.queues import FILE as QUEUES
+from queue_template.queues import left_to_do
 
 
 def fit_renders(project: Project, old: Path, new: Path) -> None:
@@ -20,6 +23,23 @@ def fit_renders(project: Project, old: Path, new: Path) -> None:
         name = differ[full]
         for folder, data in zip((old, new), fitted(name, ours, *pairs[name]), strict=True):
             (folder / name).write_bytes(data)
+
+
+def take_over_record(project: Project, old: Path, new: Path, *, written: bool) -> None:
+    """`.queue-template.json` is the template's alone: the new one is taken as it is, or else the project's stays."""
+    file = project.path / MADE_FROM
+    if file.is_file() and (old / MADE_FROM).is_file():
+        for folder in (old,) if written else (old, new):
+            (folder / MADE_FROM).write_bytes(file.read_bytes())
+
+
+def finish_queues(folder: Path, prefix: str, old: str, new: str, unmerged: set[str]) -> list[str]:
+    """What is left to the user in `queues.yaml` after a merge, in words. Arguments as those of `finish_modules`."""
+    name = f"{prefix}{QUEUES}"
+    renders = [blobs.read(folder, commit, [name]).get(name, b"") for commit in (old, new)]
+    if name in unmerged or not (folder / name).is_file():
+        return []
+    return left_to_do(*(text_of(name, data) for data in (*renders, (folder / name).read_bytes())))
 
 
 def finish_modules(folder: Path, prefix: str, old: str, new: str, unmerged: set[str]) -> tuple[set[str], list[str]]:

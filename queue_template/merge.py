@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from queue_template.entries import with_entry_of
-from queue_template.fitting import finish_modules, fit_renders
+from queue_template.fitting import finish_modules, finish_queues, fit_renders
 from queue_template.form import changed, text_of
 from queue_template.git import SOMEBODY, TemplateError, git, run_git
 from queue_template.imports import OLD_IMPORT, OLD_TESTING, with_new_place_of_testing
@@ -111,7 +111,9 @@ def merge(project: Project, folder: Path, commits: Commits, state: dict[str, obj
     for name, found in stages.items():
         _settle(project, folder, commits, name, found, outcome)
     unmerged = set(_unmerged(folder))
-    settled, outcome.by_hand = finish_modules(folder, project.prefix, commits.old, commits.new, unmerged)
+    outcome.by_hand += finish_queues(folder, project.prefix, commits.old, commits.new, unmerged)
+    settled, said = finish_modules(folder, project.prefix, commits.old, commits.new, unmerged)
+    outcome.by_hand += said
     for listed in (outcome.conflicts, outcome.stay_deleted):
         listed[:] = [name for name in listed if name not in settled]
     _rename_imports(project, folder)
