@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from queue_template.answers import answers_of
+from queue_template.fitting import take_over_record
+from queue_template.form import text_of
 from queue_template.git import COMMAND, TemplateError, git, run_git
 from queue_template.mend import OURS
 from queue_template.merge import Commits, Outcome, commit_renders, merge, worktree
 from queue_template.project import Project, check_clean
+from queue_template.queues import answers_now, says_itself
 from queue_template.releases import Releases
 from queue_template.render import render_both
 from queue_template.undo import remember, undo
@@ -33,12 +36,14 @@ class Change:
         commit: the template's commit to go to.
         answers: all answers to go to.
         dropped: a queue whose handler is deleted even if it was edited.
+        recorded: whether the answers are written down, even if the project says by itself what they are.
     """
 
     what: str
     commit: str
     answers: dict[str, Any]
     dropped: str | None = None
+    recorded: bool = True
 
 
 @dataclass(frozen=True)
@@ -74,20 +79,24 @@ def apply(
     """Do the change. Returns the exit code: 0, 1 for a no, 3 if conflicts are left."""
     state = project.state()
     skip = [*state.get("skip", []), *_skipped(project)]
+    before = answers_now(project, state)
     old, new = render_both(
-        releases.folder, scratch, state, skip, (state["commit"], answers_of(state)), (change.commit, change.answers)
+        releases.folder, scratch, state, skip, (state["commit"], before), (change.commit, change.answers)
     )
-    _check_answers(change.answers, new.state, answers_of(state))
+    _check_answers(change.answers, new.state, before)
     new.state["checkout"] = _reference(releases, change.commit)
+    written = change.recorded or not says_itself(project, state, new.state)
+    take_over_record(project, old.path, new.path, written=written)
+    result = new.state if written else state
     label = f"template {releases.name(change.commit)}"
     commits = commit_renders(project, scratch, old, new, label, change.dropped)
     with worktree(project, scratch) as tried:
-        outcome = merge(project, tried, commits, new.state)
+        outcome = merge(project, tried, commits, result)
         listed = git(tried, "diff", "--cached", "--name-status", "HEAD")
         if not listed:
             print("Nothing changes.")
             return 0
-        show(change.what, listed, outcome, answers_of(state), answers_of(new.state))
+        show(change.what, listed, outcome, before, answers_of(new.state))
         if options.diff:
             print(git(tried, "diff", "HEAD"))
         before_asking(commits)
@@ -97,7 +106,7 @@ def apply(
     check_clean(project)
     remember(project, change.what)
     try:
-        outcome = merge(project, project.top, commits, new.state)
+        outcome = merge(project, project.top, commits, result)
     except BaseException:
         undo(project)
         raise
@@ -108,7 +117,7 @@ def _skipped(project: Project) -> list[str]:
     file = project.path / "pyproject.toml"
     if not file.is_file():
         return []
-    settings = tomllib.loads(file.read_text(encoding="utf-8"))
+    settings = tomllib.loads(text_of(file.name, file.read_bytes()))
     return list(settings.get("tool", {}).get("cruft", {}).get("skip", []))
 
 
@@ -161,6 +170,14 @@ def agreed(options: Options, diff: Callable[[], str]) -> bool:
 
 def finish(project: Project, what: str, outcome: Outcome) -> int:
     """Say what is next. Returns the exit code."""
+    for said in outcome.by_hand:
+        print(f"\nLeft to you: {said}")
+    if not outcome.conflicts and outcome.by_hand:
+        print(
+            f"\nThe rest is done and staged. When that is done, too: git add FILE, and: git commit -m '{what}'\n"
+            f"Or take it back: {COMMAND} undo"
+        )
+        return CONFLICTS
     if not outcome.conflicts:
         print(
             f"\nDone and staged. Look at it (git diff --staged), run the tests, then: git commit -m '{what}'\n"

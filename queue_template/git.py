@@ -12,7 +12,6 @@ COMMAND = os.environ.get("QUEUE_TEMPLATE_COMMAND", "queue-template")
 ALWAYS = (
     "core.quotePath=false",
     "color.ui=false",
-    "core.autocrlf=false",
     "core.safecrlf=false",
     "merge.conflictStyle=diff3",  # with what the template had, which `mend` needs
     "merge.renames=true",

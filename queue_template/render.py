@@ -89,5 +89,7 @@ def call_cruft(*arguments: str, folder: Path | None = None) -> None:
 
 
 def write_state(file: Path, state: dict[str, Any]) -> None:
-    """Write `.cruft.json` as cruft does."""
+    """Write `.cruft.json` as cruft does. One that says the same stays as it is."""
+    if file.is_file() and json.loads(file.read_text(encoding="utf-8")) == state:
+        return
     file.write_bytes((json.dumps(state, ensure_ascii=False, indent=2) + "\n").encode())
