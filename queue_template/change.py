@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from queue_template.answers import answers_of
+from queue_template.apart import Commits, set_apart
 from queue_template.git import COMMAND, TemplateError, git, run_git
+from queue_template.index import lay_out, tree
 from queue_template.mend import OURS
-from queue_template.merge import Commits, Outcome, commit_renders, merge, worktree
-from queue_template.project import Project, check_clean
+from queue_template.merge import Outcome, merge
+from queue_template.plan import Step, check_nothing_is_in_the_way, steps_of
+from queue_template.project import Project, check_clean, some, staged_elsewhere
 from queue_template.releases import Releases
 from queue_template.render import render_both
-from queue_template.undo import remember, undo
+from queue_template.writing import carry_out
 
 KINDS = {"A": "new", "D": "deleted", "M": "changed", "U": "CONFLICT", "R": "renamed", "T": "changed"}
 CONFLICTS = 3
@@ -80,28 +83,34 @@ def apply(
     _check_answers(change.answers, new.state, answers_of(state))
     new.state["checkout"] = _reference(releases, change.commit)
     label = f"template {releases.name(change.commit)}"
-    commits = commit_renders(project, scratch, old, new, label, change.dropped)
-    with worktree(project, scratch) as tried:
-        outcome = merge(project, tried, commits, new.state)
-        listed = git(tried, "diff", "--cached", "--name-status", "HEAD")
-        if not listed:
-            print("Nothing changes.")
-            return 0
-        show(change.what, listed, outcome, answers_of(state), answers_of(new.state))
-        if options.diff:
-            print(git(tried, "diff", "HEAD"))
-        before_asking(commits)
-        if not agreed(options, lambda: git(tried, "diff", "HEAD")):
-            print("Nothing was changed.")
-            return 1
-    check_clean(project)
-    remember(project, change.what)
-    try:
-        outcome = merge(project, project.top, commits, new.state)
-    except BaseException:
-        undo(project)
-        raise
+    commits = set_apart(project, scratch, old, new, label, change.dropped)
+    tried = commits.folder
+    outcome = merge(project, tried, commits, new.state)
+    listed = git(tried, "diff", "--cached", "--name-status", "HEAD")
+    if not listed:
+        print("Nothing changes.")
+        return 0
+    show(change.what, listed, outcome, answers_of(state), answers_of(new.state))
+    if options.diff:
+        print(git(tried, "diff", "HEAD"))
+    steps, out = steps_of(project, commits), scratch / "out"
+    lay_out(project.top, {step.name: step.disk for step in steps if step.disk}, out)
+    check_nothing_is_in_the_way(project, steps, out)
+    before_asking(commits)
+    if not agreed(options, lambda: git(tried, "diff", "HEAD")):
+        print("Nothing was changed.")
+        return 1
+    check_clean(project)  # the user may have gone on working before the yes
+    _check_head(project, steps)
+    check_nothing_is_in_the_way(project, steps, out)
+    carry_out(project, change.what, steps, out)
     return finish(project, change.what, outcome)
+
+
+def _check_head(project: Project, steps: list[Step]) -> None:
+    committed = tree(project.top, "HEAD", project.prefix)
+    if moved := [step.name for step in steps if committed.get(step.name) != step.before]:
+        raise TemplateError(f"Committed in the meantime: {some(moved)}. Nothing was changed; try again.")
 
 
 def _skipped(project: Project) -> list[str]:
@@ -161,9 +170,11 @@ def agreed(options: Options, diff: Callable[[], str]) -> bool:
 
 def finish(project: Project, what: str, outcome: Outcome) -> int:
     """Say what is next. Returns the exit code."""
+    # Other work that is staged, in another project of the same repository, is not to be committed along with this.
+    commit = f"git commit -m '{what}'" + (" -- ." if staged_elsewhere(project) else "")
     if not outcome.conflicts:
         print(
-            f"\nDone and staged. Look at it (git diff --staged), run the tests, then: git commit -m '{what}'\n"
+            f"\nDone and staged. Look at it (git diff --staged), run the tests, then: {commit}\n"
             f"Or take it back: {COMMAND} undo"
         )
         return 0
@@ -176,7 +187,7 @@ def finish(project: Project, what: str, outcome: Outcome) -> int:
     print(
         "In each: first comes yours, from ||||||| on what the template had, from ======= on what it has now. Make\n"
         "of it what is right, delete the marks, and: git add FILE. The answers in .cruft.json are the\n"
-        f"new ones, and staged. At the end: git commit -m '{what}'\n"
+        f"new ones, and staged. At the end: {commit}\n"
         f"Or take all of it back: {COMMAND} undo"
     )
     return CONFLICTS
