@@ -106,8 +106,9 @@ def _add(project: Project, folder: Path, rendered: Path) -> Tree:
     environment = {
         "GIT_DIR": str(folder / ".git"),
         "GIT_WORK_TREE": str(rendered),
-        "GIT_INDEX_FILE": f"{rendered}.index",
+        "GIT_INDEX_FILE": str(folder / ".git" / "render.index"),
     }
+    git(rendered, "read-tree", "--empty", environment=environment)
     git(rendered, "add", "--all", "--force", ".", environment=environment)
     made = git(rendered, "write-tree", environment=environment).strip()
     return {f"{project.prefix}{name}": entry for name, entry in tree(folder, made).items()}

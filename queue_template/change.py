@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import tomllib
 from collections.abc import Callable, Iterator
@@ -12,17 +13,20 @@ from typing import Any
 
 from queue_template.answers import answers_of
 from queue_template.apart import Commits, set_apart
-from queue_template.git import COMMAND, TemplateError, git, run_git
+from queue_template.git import COMMAND, TemplateError, git
+from queue_template.in_the_way import check_nothing_is_in_the_way
 from queue_template.index import lay_out, tree
 from queue_template.mend import OURS
 from queue_template.merge import Outcome, merge
-from queue_template.plan import Step, check_nothing_is_in_the_way, steps_of
+from queue_template.plan import Step, steps_of
 from queue_template.project import Project, check_clean, some, staged_elsewhere
 from queue_template.releases import Releases
 from queue_template.render import render_both
 from queue_template.writing import carry_out
 
 KINDS = {"A": "new", "D": "deleted", "M": "changed", "U": "CONFLICT", "R": "renamed", "T": "changed"}
+ROOM = 128 * 2**20
+"""Bytes, far more than two clones of the template and two renders take. Where TMPDIR has less, git's own folder is used."""
 CONFLICTS = 3
 """The exit code while conflicts wait for the user."""
 
@@ -62,7 +66,8 @@ def opened(project: Project, *, fresh: bool) -> Iterator[tuple[Releases, Path, d
     releases = Releases(state["template"], project.path, project.mirror())
     if fresh or not releases.has(state["commit"]):
         releases.fetch()
-    with tempfile.TemporaryDirectory(prefix="template-", ignore_cleanup_errors=True) as name:
+    folder = None if shutil.disk_usage(tempfile.gettempdir()).free > ROOM else project.git_folder()
+    with tempfile.TemporaryDirectory(prefix="template-", dir=folder, ignore_cleanup_errors=True) as name:
         yield releases, Path(name).resolve(), state
 
 
@@ -81,7 +86,7 @@ def apply(
         releases.folder, scratch, state, skip, (state["commit"], answers_of(state)), (change.commit, change.answers)
     )
     _check_answers(change.answers, new.state, answers_of(state))
-    new.state["checkout"] = _reference(releases, change.commit)
+    new.state["checkout"] = releases.tag(change.commit)
     label = f"template {releases.name(change.commit)}"
     commits = set_apart(project, scratch, old, new, label, change.dropped)
     tried = commits.folder
@@ -126,11 +131,6 @@ def _check_answers(wanted: dict[str, Any], made: dict[str, Any], before: dict[st
     unknown = [name for name in wanted if name not in known and name not in before]
     if unknown:
         raise TemplateError(f"There is no answer {', '.join(unknown)}; there are: {', '.join(known)}.")
-
-
-def _reference(releases: Releases, commit: str) -> str | None:
-    name = releases.name(commit)
-    return name if run_git(releases.folder, "rev-parse", "--verify", "--quiet", f"refs/tags/{name}").stdout else None
 
 
 def show(what: str, listed: str, outcome: Outcome, before: dict[str, Any], after: dict[str, Any]) -> None:

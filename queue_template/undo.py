@@ -64,7 +64,10 @@ def undo(project: Project) -> str:
     _check_the_way(project, touched)
     kept = _keep(project, [one.name for one in touched])
     save(folder, replace(record, done=False))  # if this is broken off, it is done again
-    take_back(project, record)
+    try:
+        take_back(project, record)
+    except OSError as error:
+        raise TemplateError(f"Not all could be set back: {error}. Then try again; nothing is lost.") from None
     return (
         f"Undone: {record.what}. What was there is kept in {kept[:10]}: git diff HEAD {kept[:10]}, "
         f"or for one file: git checkout {kept[:10]} -- FILE"

@@ -45,7 +45,7 @@ def test_work_in_another_folder_is_neither_in_the_way_nor_undone(project: Projec
     script(project, "add-queue", "--yes", "invoices")
     run(other, "git", "commit", "--quiet", "--message", "Elsewhere", "--", "staged.py")
     assert "Undone: Add queue invoices" in script(project, "undo")
-    assert {line[:2] + line[9:] for line in status(project)} == {" Mdited.py", "??ntracked.py", "??.rej"}
+    assert status(project) == [" M other/edited.py", "?? other/b.rej", "?? other/untracked.py"]
 
 
 def test_the_command_that_is_named_commits_this_project_alone(project: Project) -> None:
@@ -57,19 +57,25 @@ def test_the_command_that_is_named_commits_this_project_alone(project: Project) 
     assert status(project) == ["M  other/staged.py"]
 
 
-def test_only_the_projects_own_folder_is_taken_apart(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_projects_own_folder_is_taken_apart_and_in_gits_folder_if_there_is_no_room(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[set[str]] = []
+    own = project.path.parents[1] / ".git"
     merge = vars(changing)["merge"]
 
     def looked_at(found: Any, folder: Path, *rest: Any) -> Any:
+        assert folder.is_relative_to(own)
         seen.append({path.name for path in folder.iterdir()} | {path.name for path in (folder / "services").iterdir()})
         return merge(found, folder, *rest)
 
     monkeypatch.setattr(changing, "merge", looked_at)
+    monkeypatch.setattr(changing, "ROOM", 2**60)
     for name, value in environment().items():
         monkeypatch.setenv(name, value)
     assert commands.add_queue(find_project(project.path), Options(yes=True), "invoices") == 0
     assert seen == [{".git", "services", "queue-service"}]
+    assert {path.name for path in own.glob("template-*")} == {"template-undo", "template-undo.json"}
 
 
 def test_a_file_that_the_user_moved_to_another_folder_stays_there(project: Project) -> None:

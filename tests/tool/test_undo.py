@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -134,6 +135,35 @@ def test_what_is_killed_at_any_write_is_said_by_the_next_command_and_taken_back(
     assert update(find_project(project.path), Options(yes=True), None, {}) == 0
     assert len(died) > 10
     undo.undo(find_project(project.path))
+    assert everything(project.path) == before
+
+
+def test_a_disk_that_is_full_costs_one_line_and_nothing_else(
+    project: Project, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(repository, CORE)
+    before = everything(project.path)
+    count = iter(range(100))
+
+    def full(source: Path, target: Path, mode: int | None = None) -> None:
+        if next(count) == 1:
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+        files.put(source, target, mode)
+
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(writing, "put", full)
+    found = find_project(project.path)
+    with pytest.raises(TemplateError, match=r"It can't be written: .*No space left on device.* Nothing was changed"):
+        update(found, Options(yes=True), None, {})
+    assert everything(project.path) == before
+    monkeypatch.undo()
+    script(project, "update", "--yes")
+    count = iter(range(100))
+    monkeypatch.setattr(undo, "put", full)
+    with pytest.raises(TemplateError, match=r"Not all could be set back: .*No space left on device"):
+        undo.undo(found)
+    undo.undo(found)
     assert everything(project.path) == before
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Project
-from tests.releases import change, publish
+from tests.releases import publish
 from tests.repository import commit, run
 from tests.tool.script import CORE, conflicting, everything, script, status
 
@@ -65,7 +65,8 @@ def test_a_filter_without_its_program_is_in_nobodys_way_and_none_is_run(project:
 def test_a_file_that_the_template_changes_goes_through_its_filter_or_the_change_is_refused(
     project: Project, repository: Path
 ) -> None:
-    change(project.path / POLICY, '"""', '"""Mine. ')
+    with (project.path / POLICY).open("a", encoding="utf-8") as file:
+        file.write("\nMINE = 1\n")
     filtered(project, POLICY)
     assert "MAX_CRASHES = 6"[::-1] in run(project.path, "git", "show", f"HEAD:{POLICY}")
     before = everything(project.path)
@@ -78,7 +79,7 @@ def test_a_file_that_the_template_changes_goes_through_its_filter_or_the_change_
     filtered(project, POLICY)
     script(project, "update", "--yes")
     assert "MAX_CRASHES = 7" in project.read(POLICY)
-    assert project.read(POLICY).startswith('"""Mine.')
+    assert project.read(POLICY).endswith("MINE = 1\n")
     assert "MAX_CRASHES = 7"[::-1] in run(project.path, "git", "show", f":{POLICY}")
     assert f"M  {POLICY}" in status(project)
     without_its_program(project)
@@ -140,3 +141,14 @@ def test_what_a_partial_clone_lacks_is_fetched(project: Project, repository: Pat
     script(clone, "update", "--yes")
     assert "MAX_CRASHES = 7" in run(clone.path, "git", "show", f":{POLICY}")
     assert not (clone.path / "docs").exists()
+
+
+def test_a_git_that_finds_no_bare_repository_by_itself_is_told_of_the_mirror(
+    project: Project, repository: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "config").write_text("[safe]\n\tbareRepository = explicit\n", encoding="utf-8")
+    publish(repository, CORE)
+    arguments = (sys.executable, "-m", "queue_template", "update", "--yes")
+    root = str(Path(__file__).parents[2])
+    run(project.path, *arguments, PYTHONPATH=root, GIT_CONFIG_GLOBAL=str(tmp_path / "config"))
+    assert "MAX_CRASHES = 7" in project.read(POLICY)
