@@ -26,7 +26,7 @@ from queue_template.writing import carry_out
 
 KINDS = {"A": "new", "D": "deleted", "M": "changed", "U": "CONFLICT", "R": "renamed", "T": "changed"}
 ROOM = 128 * 2**20
-"""Bytes, far more than two clones of the template and two renders take. Where TMPDIR has less, git's own folder is used."""
+"""Bytes: far more than two clones of the template and two renders. Where TMPDIR has less, git's own folder is used."""
 CONFLICTS = 3
 """The exit code while conflicts wait for the user."""
 
