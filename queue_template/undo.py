@@ -97,7 +97,8 @@ def _make_folders(project: Project, name: str, modes: dict[str, int]) -> None:
     for parent in reversed((project.top / name).parents):
         if parent.is_relative_to(project.path) and not parent.exists():
             parent.mkdir()
-            parent.chmod(modes[parent.relative_to(project.top).as_posix()])
+            if mode := modes.get(parent.relative_to(project.top).as_posix()):
+                parent.chmod(mode)
 
 
 def _check_the_way(project: Project, touched: list[Touched]) -> None:
