@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -28,13 +30,13 @@ def _finish(new: Path, target: Path) -> None:
 
 def remove(file: Path, stay: Collection[Path]) -> None:
     """Delete it, if it is there, and the folders above that are empty then, up to the first of those that stay."""
-    file.unlink(missing_ok=True)
+    _delete(file)
     for folder in file.parents:
         if folder in stay:
             return
         try:
             folder.rmdir()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError:
             return
@@ -42,8 +44,26 @@ def remove(file: Path, stay: Collection[Path]) -> None:
 
 def clear(target: Path) -> None:
     """Delete what a `put` that was broken off has left."""
-    _unfinished(target).unlink(missing_ok=True)
+    _delete(_unfinished(target))
+
+
+def _delete(file: Path) -> None:
+    # What is a folder for one side may be a file for the other.
+    with suppress(FileNotFoundError, NotADirectoryError):
+        if not is_folder(file):
+            file.unlink()
 
 
 def _unfinished(target: Path) -> Path:
     return target.with_name(f".{target.name}.queue-template")
+
+
+def is_folder(path: Path) -> bool:
+    """Whether it is a folder, and no link to one."""
+    return path.is_dir() and not path.is_symlink()
+
+
+def files_in(folder: Path) -> list[Path]:
+    """All files and links in a folder, and in the folders in it."""
+    found = [Path(parent) / name for parent, folders, files in os.walk(folder) for name in (*folders, *files)]
+    return [path for path in found if not is_folder(path)]

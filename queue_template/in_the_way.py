@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from queue_template.files import files_in, is_folder
 from queue_template.git import TemplateError, run_git
 from queue_template.index import LINK, SUBMODULE, Entry, joined
 from queue_template.plan import Step
@@ -50,8 +51,8 @@ def _at(project: Project, path: Path, step: Step, out: Path, going: set[str]) ->
         return "a submodule"
     if not os.path.lexists(path):
         return ""  # of a tracked file that is not there, git knows: a sparse checkout
-    if path.is_dir() and not path.is_symlink():
-        inside = _files(project.top, path)
+    if is_folder(path):
+        inside = [file.relative_to(project.top).as_posix() for file in files_in(path)]
         own = [name for name in inside if name not in going]
         return "" if inside and not own else f"a folder, with {some(own)}" if own else "a folder"
     if step.before is not None:
@@ -75,14 +76,6 @@ def _blocked(project: Project, path: Path, going: set[str]) -> tuple[str, str] |
         if os.path.lexists(folder / ".git"):
             return name, "another repository"
     return None
-
-
-def _files(top: Path, folder: Path) -> list[str]:
-    return [
-        (Path(parent) / name).relative_to(top).as_posix()
-        for parent, folders, files in os.walk(folder)
-        for name in (*files, *(name for name in folders if (Path(parent) / name).is_symlink()))
-    ]
 
 
 def _is(project: Project, path: Path, name: str, entry: Entry) -> bool:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
-from queue_template.files import clear, put, remove
+from queue_template.files import clear, files_in, is_folder, put, remove
 from queue_template.git import SOMEBODY, TemplateError, git, git_bytes, run_git
 from queue_template.index import LINK, Entry, Indexed, index, lay_out, put_into_index, refresh, tree
 from queue_template.project import Project, some
@@ -61,6 +60,8 @@ def undo(project: Project) -> str:
     if record.done and not {one.name for one in touched} & set(staged):
         forget(folder)
         raise TemplateError(f"Nothing of '{record.what}' is staged any more, so there is nothing to undo.")
+    for one in touched:
+        clear(project.top / one.name)
     _check_the_way(project, touched)
     kept = _keep(project, [one.name for one in touched])
     save(folder, replace(record, done=False))  # if this is broken off, it is done again
@@ -103,19 +104,18 @@ def _make_folders(project: Project, name: str, modes: dict[str, int]) -> None:
 
 def _check_the_way(project: Project, touched: list[Touched]) -> None:
     """Raise TemplateError if a folder is now where a file was, or the reverse: it is the user's, and stays."""
-    found = []
-    for path in (project.top / one.name for one in touched):
-        above = [parent for parent in path.parents if parent.is_relative_to(project.path) and os.path.lexists(parent)]
-        if not all(_is_folder(parent) for parent in above) or _is_folder(path):
+    ours, found = {project.top / one.name for one in touched}, []
+    for path in ours:
+        above = [parent for parent in path.parents if parent.is_relative_to(project.path) and parent not in ours]
+        if any(os.path.lexists(parent) and not is_folder(parent) for parent in above) or (
+            is_folder(path) and not ours.issuperset(files_in(path))
+        ):
             found.append(path.relative_to(project.top).as_posix())
     if found:
         raise TemplateError(
-            f"Something else is now in the place of {some(found)}, or of a folder above. Move it away, and try again."
+            f"Something else is now in the place of {some(sorted(found))}, or of a folder above. "
+            "Move it away, and try again."
         )
-
-
-def _is_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
 
 
 def _keep(project: Project, names: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from tests.conftest import Project
@@ -11,6 +12,7 @@ from tests.tool.script import CORE, everything, script, status
 
 BROUGHT = ["mine.log", ".editor/settings.json", "hidden.txt", "place", "above/part.txt", "linked/part.txt"]
 BROUGHT += ["vendored/part.txt"]
+CHANGED = ["docs/architecture.md", "compose.yaml", "Dockerfile", ".github/workflows/ci.yml"]
 
 
 def bring(repository: Path, *names: str) -> None:
@@ -107,7 +109,7 @@ def test_an_undo_gives_back_modes_ignored_files_and_what_git_was_told_not_to_loo
     assert run(project.path, "git", "show", f"{kept}:same.txt") == "written since\n"
 
 
-def test_a_link_or_a_folder_that_the_user_committed_in_the_place_of_another_thing_stays(
+def test_a_link_a_folder_or_a_submodule_that_the_user_committed_in_the_place_of_another_thing_stays(
     project: Project, repository: Path, tmp_path: Path
 ) -> None:
     outside = tmp_path / "outside"
@@ -117,12 +119,16 @@ def test_a_link_or_a_folder_that_the_user_committed_in_the_place_of_another_thin
     (project.path / "compose.yaml").symlink_to(outside / "compose.yaml")
     (project.path / "Dockerfile").unlink()
     write(project.path / "Dockerfile/mine.txt")
+    shutil.rmtree(project.path / ".github")
+    run(project.path, "git", "init", "--quiet", ".github")
+    write(project.path / ".github/mine.yml")
+    commit(project.path / ".github", "Another repository")
     commit(project.path, "Mine")
     there = everything(project.path)
 
     def make(root: Path) -> None:
         CORE.make(root)
-        for name in ("docs/architecture.md", "compose.yaml", "Dockerfile"):
+        for name in CHANGED:
             with (root / SERVICE / name).open("a", encoding="utf-8") as file:
                 file.write("# more\n")
         write(root / SERVICE / "docs/new.md")
@@ -130,7 +136,7 @@ def test_a_link_or_a_folder_that_the_user_committed_in_the_place_of_another_thin
     publish(repository, Release("0.2.0", "more", make))
     before = {path.name: path.read_bytes() for path in outside.iterdir()}
     said = script(project, "update", "--yes")
-    for name in ("docs/architecture.md", "docs/new.md", "compose.yaml", "Dockerfile"):
+    for name in (*CHANGED, "docs/new.md"):
         assert f"note      {name}: stays as you have it" in said
     assert {line[3:] for line in status(project)} == {".cruft.json", "app/queue/policy.py", "app/queue/new_part.py"}
     assert {path.name: path.read_bytes() for path in outside.iterdir()} == before

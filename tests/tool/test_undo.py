@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,11 @@ def test_what_is_killed_at_any_write_is_said_by_the_next_command_and_taken_back(
         CORE.make(root)
         service = root / SERVICE
         (service / "README.pt-BR.md").unlink()
+        (service / "compose.yaml").unlink()
+        (service / "compose.yaml").mkdir()
+        (service / "compose.yaml/part.yaml").write_text("{}\n", encoding="utf-8")
+        shutil.rmtree(service / ".devcontainer")
+        (service / ".devcontainer").write_text("A file.\n", encoding="utf-8")
         (service / "docs/parts").mkdir()
         (service / "docs/parts/new.md").write_text("New.\n", encoding="utf-8")
 
