@@ -105,6 +105,8 @@ def test_a_private_template_is_read_with_the_token_of_its_address_which_is_shown
 
 def test_ctrl_c_while_it_asks_changes_nothing(project: Project) -> None:
     pty = pytest.importorskip("pty", reason="a terminal is needed to press a key in, and Windows has none")
+    if shutil.which("setsid") is None:
+        pytest.skip("setsid of util-linux is needed, to give the programs a terminal of their own")
     user, terminal = pty.openpty()
     # A session of its own, whose terminal this is: so the key reaches every program in it.
     command = ["setsid", "--ctty", "--wait", sys.executable, "template.py", "add-queue", "more"]
@@ -152,6 +154,7 @@ def test_it_works_from_another_folder_and_with_an_environment_of_somebody_elses(
     assert "order.paid" in project.read(HANDLER)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a link to a program needs a right there")
 def test_without_uv_it_says_where_to_get_it(project: Project, tmp_path: Path) -> None:
     git = shutil.which("git")
     assert git is not None
