@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from queue_template.git import TemplateError, git
-from queue_template.launch import is_local
+from queue_template.launch import CRUFT, is_local
 from queue_template.project import Project, check_clean
 from queue_template.releases import CREDENTIALS, Releases
 from queue_template.render import call_cruft, write_state
@@ -18,13 +18,13 @@ NAME_IT = "Name the tag, the branch or the commit of the template that the proje
 PRIVATE = "If it is private, git needs a key or a credential helper for it."
 
 
-def link(project: Project, url: str, reference: str | None) -> int:
-    """Write `.cruft.json` for a project that was made by plain cookiecutter, with the answers it was made with."""
+def link(project: Project, url: str, reference: str | None, name: str = CRUFT) -> int:
+    """Write the file of this name for a project of plain cookiecutter, with the answers it was made with."""
     check_clean(project)
     if project.state_file.exists():
-        raise TemplateError("There is a .cruft.json already.")
+        raise TemplateError(f"There is a {project.state_file.name} already.")
     if CREDENTIALS.search(url.replace("://git@", "://")):
-        raise TemplateError("Leave user and token out of the URL, which is committed in .cruft.json: git has helpers.")
+        raise TemplateError(f"Leave user and token out of the URL, which is committed in {name}: git has helpers.")
     made = made_from(project)
     reference = reference or f"v{made['version']}"
     releases = Releases(url, project.path, project.mirror())
@@ -32,11 +32,13 @@ def link(project: Project, url: str, reference: str | None) -> int:
     commit = releases.commit(reference, NAME_IT)
     options = ["--no-input", "--default-config", "--checkout", commit, "--extra-context", json.dumps(made["answers"])]
     call_cruft("link", *options, str(releases.folder), folder=project.path)
-    state = json.loads(project.state_file.read_text(encoding="utf-8"))
+    state = json.loads((project.path / CRUFT).read_text(encoding="utf-8"))
     state["template"] = state["context"]["cookiecutter"]["_template"] = lasting(url, project.path)
     state["checkout"] = reference
-    write_state(project.state_file, state)
-    git(project.path, "add", "--force", ".cruft.json")
+    if name != CRUFT:
+        (project.path / CRUFT).unlink()
+    write_state(project.path / name, state)
+    git(project.path, "add", "--force", name)
     print(f"Linked to {reference} of {url}, and staged. Then: git commit -m 'Link to the template'")
     return 0
 

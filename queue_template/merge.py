@@ -101,8 +101,9 @@ def merge(project: Project, folder: Path, commits: Commits, state: dict[str, obj
         _settle(project, folder, commits, name, found, outcome)
     _complete_imports(project, folder, commits)
     _rename_imports(project, folder)
-    write_state(folder / project.prefix / ".cruft.json", state)
-    git(folder, "add", "--force", "--", f"{project.prefix}.cruft.json")
+    link = project.state_file.name
+    write_state(folder / project.prefix / link, state)
+    git(folder, "add", "--force", "--", f"{project.prefix}{link}")
     return outcome
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from queue_template.git import TemplateError, clean_environment
+from queue_template.launch import COPIER
+from queue_template.origin import in_copiers_words
 
 CRUFT = (sys.executable, "-I", "-X", "utf8", "-m", "cruft")
 """In a process of its own, since a template's extension is imported; isolated, so that nothing of the project's is."""
@@ -89,5 +91,6 @@ def call_cruft(*arguments: str, folder: Path | None = None) -> None:
 
 
 def write_state(file: Path, state: dict[str, Any]) -> None:
-    """Write `.cruft.json` as cruft does."""
-    file.write_bytes((json.dumps(state, ensure_ascii=False, indent=2) + "\n").encode())
+    """Write `.cruft.json` as cruft does, or `.copier-answers.yml` as copier does."""
+    text = in_copiers_words(state) if file.name == COPIER else json.dumps(state, ensure_ascii=False, indent=2) + "\n"
+    file.write_bytes(text.encode())
