@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from queue_template.answers import answers_of, queue_names, with_queue, with_type, without_queue
+from queue_template.apart import Commits
 from queue_template.change import CONFLICTS, Change, Options, agreed, apply, opened
 from queue_template.entries import entry
 from queue_template.git import COMMAND, TemplateError, git, run_git
-from queue_template.merge import Commits
 from queue_template.project import Project, check_clean, check_nothing_is_left
 from queue_template.releases import without_secrets
 from queue_template.undo import undo
@@ -84,7 +84,7 @@ def remove_queue(project: Project, options: Options, queue: str, *, delete_edite
                 "Nothing was changed: with --yes, edited files are only deleted with --delete-edited "
                 "(make: DELETE_EDITED=1)."
             )
-        if not agreed(Options(), lambda: git(project.top, "diff", commits.old, "HEAD", "--", *edited)):
+        if not agreed(Options(), lambda: git(commits.folder, "diff", commits.old, "HEAD", "--", *edited)):
             raise TemplateError("Nothing was changed.")
 
     with opened(project, fresh=False) as (releases, scratch, state):
@@ -96,14 +96,14 @@ def remove_queue(project: Project, options: Options, queue: str, *, delete_edite
 def edited_files(project: Project, commits: Commits) -> list[str]:
     """The files of the queue that goes which are not as the template made them."""
     files = commits.dropped_files(project.prefix)
-    changed = git(project.top, "diff", "--name-only", "--diff-filter=AM", commits.old, "HEAD", "--", *files)
+    changed = git(commits.folder, "diff", "--name-only", "--diff-filter=AM", commits.old, "HEAD", "--", *files)
     return changed.splitlines()
 
 
 def _say_where_it_is_named(project: Project, commits: Commits, queue: str) -> None:
     folders = [f"{project.prefix}{name}" for name in ("app", "tests")]
     found = set(run_git(project.top, "grep", "-lwF", queue, "--", *folders).stdout.splitlines())
-    written = set(git(project.top, "diff", "--name-only", commits.old, "HEAD").splitlines())
+    written = set(git(commits.folder, "diff", "--name-only", commits.old, "HEAD").splitlines())
     others = sorted(found & written - set(commits.dropped_files(project.prefix)))
     if others:
         print(f"{queue} is also named in: {', '.join(others)}")

@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from queue_template.apart import Commits
 from queue_template.entries import with_entry_of
 from queue_template.git import SOMEBODY, TemplateError, git, run_git
 from queue_template.imports import OLD_IMPORT, OLD_TESTING, with_missing_imports, with_new_place_of_testing
-from queue_template.mend import is_shared, mended
+from queue_template.mend import OURS, is_shared, mended
 from queue_template.project import Project
-from queue_template.render import Render, write_state
+from queue_template.render import write_state
 
 OWNED = ("app/queue/handlers/", "tests/handlers/")
 """Where a file of the user's that the template would make, too, is simply the user's."""
-
-
-@dataclass(frozen=True)
-class Commits:
-    """The two renders as commits on no branch. `dropped`: the queue whose handler goes, however much it was edited."""
-
-    old: str
-    new: str
-    dropped: str | None = None
-
-    def dropped_files(self, prefix: str) -> list[str]:
-        """The handler of the queue that goes, and its test."""
-        if self.dropped is None:
-            return []
-        return [f"{prefix}app/queue/handlers/{self.dropped}.py", f"{prefix}tests/handlers/test_{self.dropped}.py"]
 
 
 @dataclass
@@ -50,53 +34,14 @@ class Outcome:
     stay_deleted: list[str] = field(default_factory=list)
 
 
-def commit_renders(
-    project: Project, scratch: Path, old: Render, new: Render, label: str, dropped: str | None
-) -> Commits:
-    """Put both renders into the project's repository, where nothing refers to them."""
-    first = _commit(project, scratch / "old.index", old.path, "Before", [])
-    second = _commit(project, scratch / "new.index", new.path, label, ["-p", first])
-    return Commits(first, second, dropped)
-
-
-def _commit(project: Project, index: Path, rendered: Path, text: str, parent: list[str]) -> str:
-    environment = {
-        **SOMEBODY,
-        "GIT_DIR": git(project.top, "rev-parse", "--absolute-git-dir").strip(),
-        "GIT_WORK_TREE": str(rendered),
-        "GIT_INDEX_FILE": str(index),
-    }
-    git(rendered, "add", "--all", "--force", ".", environment=environment)
-    tree = git(rendered, "write-tree", environment=environment).strip()
-    if project.prefix:
-        index.unlink()
-        git(rendered, "read-tree", f"--prefix={project.prefix}", tree, environment=environment)
-        tree = git(rendered, "write-tree", environment=environment).strip()
-    return git(rendered, "commit-tree", tree, "-m", text, *parent, environment=environment).strip()
-
-
-@contextmanager
-def worktree(project: Project, scratch: Path) -> Iterator[Path]:
-    """The project's last commit in another folder, to try the merge in."""
-    folder = scratch / "tried"
-    (scratch / "no-hooks").mkdir()
-    quiet = ("-c", f"core.hooksPath={scratch / 'no-hooks'}")
-    git(project.top, *quiet, "worktree", "add", "--quiet", "--detach", str(folder), "HEAD")
-    try:
-        yield folder
-    finally:
-        run_git(project.top, "worktree", "remove", "--force", str(folder))
-        run_git(project.top, "worktree", "prune")
-
-
 def merge(project: Project, folder: Path, commits: Commits, state: dict[str, object]) -> Outcome:
-    """Merge in `folder`, which is the project's repository or a worktree of it, and stage the result."""
+    """Merge in `folder`, the repository apart, and stage the result there."""
     _give_up_entry(project, folder, commits)
     done = run_git(folder, "cherry-pick", "--no-commit", commits.new, environment=SOMEBODY)
     stages = _unmerged(folder)
     if done.returncode != 0 and not stages:
         raise TemplateError(f"git can't merge here: {done.stderr.strip()}")
-    outcome = Outcome()
+    outcome = Outcome(kept=list(commits.apart))
     for name, found in stages.items():
         _settle(project, folder, commits, name, found, outcome)
     _complete_imports(project, folder, commits)
@@ -178,7 +123,7 @@ def _settle(project: Project, folder: Path, commits: Commits, name: str, stages:
 
 
 def _mend(folder: Path, name: str, own: str, stages: set[int], outcome: Outcome) -> None:
-    if stages == {1, 2, 3} and is_shared(own):
+    if stages == {1, 2, 3} and is_shared(own) and not _has_marks(folder, name):
         file = folder / name
         text, left = mended(own, file.read_bytes().decode())
         file.write_bytes(text.encode())
@@ -187,3 +132,8 @@ def _mend(folder: Path, name: str, own: str, stages: set[int], outcome: Outcome)
             outcome.mended.append(name)
             return
     outcome.conflicts.append(name)
+
+
+def _has_marks(folder: Path, name: str) -> bool:
+    """Whether the user's own text has marks of a conflict, which could not be told from the merge's."""
+    return any(OURS.fullmatch(line) for line in git(folder, "show", f":2:{name}").splitlines())
