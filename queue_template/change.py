@@ -203,8 +203,8 @@ def finish(project: Project, what: str, outcome: Outcome) -> int:
         print(f"  {name}{': line ' + ', '.join(at) if at else ''}")
     print(
         "In each: first comes yours, from ||||||| on what the template had, from ======= on what it has now. Make\n"
-        "of it what is right, delete the marks, and: git add FILE. The answers in .cruft.json are the\n"
-        f"new ones, and staged. At the end: {commit}\n"
+        "of it what is right, delete the marks, and: git add FILE. The answers in\n"
+        f"{project.state_file.name} are the new ones, and staged. At the end: {commit}\n"
         f"Or take all of it back: {COMMAND} undo"
     )
     return CONFLICTS

@@ -13,8 +13,10 @@ import typer
 from queue_template import commands
 from queue_template.change import Options
 from queue_template.git import TemplateError
+from queue_template.launch import COPIER, CRUFT
 from queue_template.link import link as link_
 from queue_template.project import find_folder, find_project
+from queue_template.relink import relink
 from queue_template.upgrade import update
 
 HELP = """Keep a project up with the template it was made from.
@@ -125,13 +127,17 @@ def undo() -> int:
 
 @app.command()
 def link(
-    url: str,
+    url: Annotated[str | None, typer.Argument(help="The template's address; none if the project has a link.")] = None,
     at: Annotated[
         str | None, typer.Option(metavar="REF", help="The tag or commit it was made from; the release it names itself.")
     ] = None,
+    copier: Annotated[
+        bool, typer.Option("--copier/--cruft", help="By .copier-answers.yml, for copier, or by .cruft.json, for cruft.")
+    ] = False,
 ) -> int:
-    """Link a project that was not made by cruft to its template."""
-    return link_(find_project(), url, at)
+    """Link a project that was made by cookiecutter to its template, or change a link from cruft to copier, and back."""
+    name = COPIER if copier else CRUFT
+    return relink(find_project(), name) if url is None else link_(find_project(), url, at, name)
 
 
 @app.command(context_settings=PASSED_ON, add_help_option=False)

@@ -5,7 +5,7 @@
 """`python template.py COMMAND` keeps this project up with its template; `python template.py --help` lists the commands.
 
 The template owns this file. It has uv run `queue-template`, the tool in the template's repository, at the commit that
-`.cruft.json` names. It holds no other logic, so that it need not change.
+`.cruft.json` or `.copier-answers.yml` names. It holds no other logic, so that it need not change.
 """
 
 import base64
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+CRUFT, COPIER = ".cruft.json", ".copier-answers.yml"
 HOSTS = {"gh": "https://github.com/", "gl": "https://gitlab.com/", "bb": "https://bitbucket.org/"}
 HOW = f"{'uv run' if shutil.which('uv') else 'python' if os.name == 'nt' else 'python3'} template.py"
 SCP = re.compile(r"((?:[^/\\:@]+@)?[^/\\:@]{2,}):(?!//)/?(.+)")  # git@host:owner/name; one letter is a Windows drive
@@ -31,6 +32,7 @@ def address(text: str, base: Path) -> tuple[str, dict[str, str]]:
 
     A user and a token go into the environment, because everybody on a machine can read the arguments of its programs.
     """
+    text = text.removeprefix("git+")  # which copier wants before some
     short, _, name = text.partition(":")
     if short in HOSTS:
         return f"{HOSTS[short]}{name.removesuffix('/').removesuffix('.git')}.git", {}
@@ -54,6 +56,29 @@ def address(text: str, base: Path) -> tuple[str, dict[str, str]]:
 def is_local(text: str) -> bool:
     """Whether an address is that of a folder."""
     return "://" not in text and not SCP.fullmatch(text)
+
+
+def link_file(base: Path) -> Path:
+    """What links the project to its template: the file of cruft or that of copier. Without either, it is cruft's."""
+    return next((base / name for name in (CRUFT, COPIER) if (base / name).is_file()), base / CRUFT)
+
+
+def read_link(file: Path) -> dict[str, Any]:
+    """What this file says, in cruft's words. Raises ValueError, KeyError or TypeError if it can't be read."""
+    text = file.read_text(encoding="utf-8")
+    if file.name == CRUFT:
+        state: dict[str, Any] = json.loads(text)
+        return state
+    lines = (line.partition(": ") for line in text.splitlines() if line.strip() and not line.startswith("#"))
+    said = {name: json.loads(value) for name, _, value in lines}
+    answers = {"_polled_kit" if name == "polled_kit" else name: said[name] for name in said if name[0] != "_"}
+    context = {"cookiecutter": answers}
+    return {
+        "template": said["_src_path"],
+        "commit": said["_commit_hash"],
+        "checkout": said["_commit"],
+        "context": context,
+    }
 
 
 def run(text: str, base: Path, commit: str, arguments: list[str]) -> int:
@@ -94,14 +119,15 @@ def run(text: str, base: Path, commit: str, arguments: list[str]) -> int:
 def main() -> int:
     """Run the tool at the commit that the project has; `link`, which a project without one needs, at the newest."""
     base, arguments = Path(__file__).resolve().parent, sys.argv[1:]
+    file = link_file(base)
     text, commit, folder = "", "", None
     try:
-        state = json.loads((base / ".cruft.json").read_text(encoding="utf-8"))
+        state = read_link(file)
         text, commit, folder = state["template"], state["commit"], state.get("directory")
     except FileNotFoundError:
         pass
     except (ValueError, KeyError, TypeError) as error:
-        sys.exit(f"Error: .cruft.json can't be read ({error!r}); git has it: git checkout HEAD -- .cruft.json")
+        sys.exit(f"Error: {file.name} can't be read ({error!r}); git has it: git checkout HEAD -- {file.name}")
     given = [place for place, (before, one) in enumerate(pairwise(arguments), 1) if one[0] != "-" and before != "--at"]
     if arguments[:1] == ["link"] and given:
         text = arguments[given[0]]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from queue_template.git import TemplateError, git
-from queue_template.launch import HOSTS, address, is_local
+from queue_template.launch import CRUFT, HOSTS, address, is_local
 from queue_template.project import Project, check_clean
 from queue_template.releases import CREDENTIALS, Releases
 from queue_template.render import call_cruft, write_state
@@ -18,29 +18,31 @@ NAME_IT = "Name the tag, the branch or the commit of the template that the proje
 PRIVATE = "If it is private, git needs a key or a credential helper for it."
 
 
-def link(project: Project, url: str, reference: str | None) -> int:
-    """Write `.cruft.json` for a project that was made by plain cookiecutter, with the answers it was made with.
+def link(project: Project, url: str, reference: str | None, name: str = CRUFT) -> int:
+    """Write the file of this name for a project of plain cookiecutter, with the answers it was made with.
 
-    In a project that has one, `url` is where its template has moved to.
+    In a project that has a link, `url` is where its template has moved to.
     """
     check_clean(project)
     url = lasting(url, Path.cwd())
     if CREDENTIALS.search(url.replace("://git@", "://")):
-        raise TemplateError("Leave user and token out of the URL, which is committed in .cruft.json: git has helpers.")
+        raise TemplateError(f"Leave user and token out of the URL, which is committed in {name}: git has helpers.")
     releases = Releases(url, project.path, project.mirror())
     releases.fetch(PRIVATE)
     if project.state_file.exists():
         if reference:
-            raise TemplateError("There is a .cruft.json already, which has the commit. Leave out --at.")
+            raise TemplateError(f"There is a {project.state_file.name} already, which has the commit. Leave out --at.")
         return move(project, releases, url)
     made = made_from(project)
     reference = reference or f"v{made['version']}"
     commit = releases.commit(reference, NAME_IT)
     options = ["--no-input", "--default-config", "--checkout", commit, "--extra-context", json.dumps(made["answers"])]
     call_cruft("link", *options, str(releases.folder), folder=project.path)
-    state = json.loads(project.state_file.read_text(encoding="utf-8"))
+    state = json.loads((project.path / CRUFT).read_text(encoding="utf-8"))
     state["checkout"] = reference
-    stage(project, state, url)
+    if name != CRUFT:
+        (project.path / CRUFT).unlink()
+    stage(project.path / name, state, url)
     print(f"Linked to {reference} of {url}, and staged. Then: git commit -m 'Link to the template'")
     return 0
 
@@ -52,16 +54,16 @@ def move(project: Project, releases: Releases, url: str) -> int:
         raise TemplateError(
             f"{url} does not have the commit {state['commit'][:10]}, which the project is of. Is it another template?"
         )
-    stage(project, state, url)
+    stage(project.state_file, state, url)
     print(f"The template is now at {url}, and that is staged. Then: git commit -m 'The template has moved'")
     return 0
 
 
-def stage(project: Project, state: dict[str, Any], url: str) -> None:
-    """Write and stage `.cruft.json`, with this address of the template."""
+def stage(file: Path, state: dict[str, Any], url: str) -> None:
+    """Write and stage the file that links the project to its template, with this address of it."""
     state["template"] = state["context"]["cookiecutter"]["_template"] = url
-    write_state(project.state_file, state)
-    git(project.path, "add", "--force", ".cruft.json")
+    write_state(file, state)
+    git(file.parent, "add", "--force", file.name)
 
 
 def made_from(project: Project) -> dict[str, Any]:

@@ -55,8 +55,9 @@ def merge(project: Project, folder: Path, commits: Commits, state: dict[str, obj
     for listed in (outcome.conflicts, outcome.stay_deleted):
         listed[:] = [name for name in listed if name not in settled]
     _rename_imports(project, folder)
-    write_state(folder / project.prefix / ".cruft.json", state)
-    git(folder, "add", "--force", "--", f"{project.prefix}.cruft.json")
+    link = project.state_file.name
+    write_state(folder / project.prefix / link, state)
+    git(folder, "add", "--force", "--", f"{project.prefix}{link}")
     return outcome
 
 

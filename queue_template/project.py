@@ -1,8 +1,7 @@
-"""A project: where it is, whether it may be changed, and its `.cruft.json`."""
+"""A project: where it is, whether it may be changed, and what links it to its template."""
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from queue_template import record
 from queue_template.answers import answers_of
 from queue_template.filters import names_under_a_filter, without_filters
 from queue_template.git import COMMAND, TemplateError, git, run_git
+from queue_template.launch import COPIER, CRUFT, link_file, read_link
 
 LINK = f"There is no .cruft.json. Link the project to its template, once: {COMMAND} link URL"
 LOCK = re.compile(r"^(?:\?\?| M|M |MM|A |AM) (?:.*/)?uv\.lock$")
@@ -33,20 +33,23 @@ class Project:
 
     @property
     def state_file(self) -> Path:
-        """What cruft knows of the project."""
-        return self.path / ".cruft.json"
+        """What cruft knows of the project, or what copier does."""
+        return link_file(self.path)
 
     def state(self) -> dict[str, Any]:
-        """The content of `.cruft.json`: template, commit, checkout, context, directory, skip."""
-        if not self.state_file.is_file():
+        """The content of `.cruft.json`: template, commit, checkout, context, directory, skip. Of copier's file, too."""
+        file = self.state_file
+        if not file.is_file():
             raise TemplateError(LINK)
+        if file.name == CRUFT and (self.path / COPIER).is_file():
+            raise TemplateError(f"There are {CRUFT} and {COPIER}, and one links the project. Delete the other: git rm")
         try:
-            state: dict[str, Any] = json.loads(self.state_file.read_text(encoding="utf-8"))
+            state = read_link(file)
             answers_of(state), state["template"], state["commit"]
         except (ValueError, KeyError, TypeError) as error:
             check_nothing_is_left(self)
             raise TemplateError(
-                f".cruft.json can't be read ({error!r}); git has it as it was: git checkout HEAD -- .cruft.json"
+                f"{file.name} can't be read ({error!r}); git has it as it was: git checkout HEAD -- {file.name}"
             ) from None
         return state
 
@@ -68,9 +71,7 @@ def find_folder(start: Path | None = None) -> Path:
     """The project's folder: this one, or one above. Raises TemplateError if none of them is a project."""
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
-        if (folder / "app" / "queue").is_dir() or (
-            (folder / "queues.yaml").is_file() and (folder / ".cruft.json").is_file()
-        ):
+        if (folder / "app" / "queue").is_dir() or ((folder / "queues.yaml").is_file() and link_file(folder).is_file()):
             return folder
     raise TemplateError(f"{here} is not in a project of this template: no folder from here upwards has app/queue.")
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from queue_template.git import TemplateError, clean_environment
+from queue_template.launch import COPIER
+from queue_template.origin import in_copiers_words
 
 CRUFT = (sys.executable, "-I", "-X", "utf8", "-m", "cruft")
 """In a process of its own, since a template's extension is imported; isolated, so that nothing of the project's is."""
@@ -95,7 +97,11 @@ def call_cruft(*arguments: str, folder: Path | None = None, scratch: Path | None
 
 
 def write_state(file: Path, state: dict[str, Any]) -> None:
-    """Write `.cruft.json` as cruft does. One that says the same stays as it is."""
-    if file.is_file() and json.loads(file.read_text(encoding="utf-8")) == state:
+    """Write `.cruft.json` as cruft does, unless it says the same, or `.copier-answers.yml` as copier does."""
+    if file.name == COPIER:
+        text = in_copiers_words(state)
+    elif file.is_file() and json.loads(file.read_text(encoding="utf-8")) == state:
         return
-    file.write_bytes((json.dumps(state, ensure_ascii=False, indent=2) + "\n").encode())
+    else:
+        text = json.dumps(state, ensure_ascii=False, indent=2) + "\n"
+    file.write_bytes(text.encode())
