@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 import yaml
 
+from queue_template.project import find_project
+from queue_template.queues import answers_now
+from queue_template_extension import queues_of
 from tests.conftest import Project
 from tests.releases import RELEASES, change, publish
 from tests.repository import commit, run
-from tests.tool.script import answers, fill_in, script, status
+from tests.tool.script import CORE, answers, fill_in, script, status
 
 QUEUES_YAML = RELEASES[2]
+BY_HAND = """from app.queue.handling import message_type
+
+
+class SomeHandler:
+    queue = 'by-hand'
+
+    async def fine(self, message: dict) -> None: ...
+
+    @message_type("a.b")
+    async def first(self, message: dict) -> None: ...
+
+    @message_type("a-b")
+    async def the_same_name(self, message: dict) -> None: ...
+
+    @message_type("two words")
+    async def no_type(self, message: dict) -> None: ...
+
+    @message_type("pass")
+    async def keyword(self, message: dict) -> None: ...
+
+    def _private(self) -> None: ...
+"""
 JSON = (".cruft.json", ".queue-template.json")
 
 
@@ -142,3 +168,33 @@ def test_a_queue_whose_entry_has_another_style_is_known(project: Project) -> Non
     assert "already" in script(project, "add-queue", "--yes", "more", code=1)
     said = script(project, "remove-queue", "--yes", "more", code=3)
     assert "queues.yaml: delete the entry of more" in said or "queues.yaml" in said.partition("Conflicts")[2]
+
+
+def test_cruft_itself_goes_on_after_a_queue_was_added(project: Project, repository: Path) -> None:
+    script(project, "add-queue", "--yes", "invoices: invoice.sent")
+    script(project, "undo")
+    script(project, "add-queue", "--yes", "invoices: invoice.sent")
+    commit(project.path, "Invoices")
+    publish(repository, CORE)
+    run(project.path, "cruft", "update", "--skip-apply-ask")
+    assert "MAX_CRASHES = 7" in project.read("app/queue/policy.py")
+    assert not [line for line in status(project) if "invoices" in line or ".rej" in line]
+    commit(project.path, "Updated by cruft")
+    script(project, "remove-queue", "--yes", "invoices")
+    assert names(project) == ["user_channel", "orders"]
+
+
+def test_what_is_there_is_an_answer_that_the_template_takes(project: Project) -> None:
+    (project.path / "app/queue/handlers/by_hand.py").write_text(BY_HAND, encoding="utf-8")
+    (project.path / "app/queue/handlers/more.py").write_text(BY_HAND.replace("'by-hand'", "'class'"), encoding="utf-8")
+    with (project.path / "queues.yaml").open("a", encoding="utf-8") as file:
+        for name, kind in (("by-hand", "memory"), ("class", "memory"), ("other", "${KIND:-nats}"), ("own", "acme")):
+            file.write(f"\n  - name: {name}\n    type: {kind}\n    enable_dlq: false\n")
+    for name in ("other", "own"):
+        (project.path / f"app/queue/handlers/{name}.py").write_text(
+            BY_HAND.replace("    queue = 'by-hand'\n", ""), encoding="utf-8"
+        )
+    found = answers_now(find_project(project.path), json.loads(project.read(".cruft.json")))
+    expected = "other@nats!nodlq: fine, a.b; own@memory!nodlq: fine, a.b"
+    assert found["queues"] == f"user_channel: send_audio; orders: order.created; {expected}"
+    assert len(queues_of(found)) == 4
