@@ -1,4 +1,4 @@
-"""Every combination of answers through every kind of change, untouched and touched: `python -m tests.matrix` prints it.
+"""Every combination of answers through every kind of change, for three users: `python -m tests.matrix` prints it.
 
 The releases are commits of a real repository, cruft renders them, and queue-template merges. cruft is
 called in this process, and a render is used again: that is all that differs from a user's command.
@@ -7,6 +7,7 @@ called in this process, and a render is used again: that is all that differs fro
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import os
 import shutil
@@ -30,8 +31,11 @@ from tests.releases import RELEASES, make_repository
 from tests.repository import commit, environment, run
 from tests.test_combinations import COMBINATIONS
 from tests.touched import touch
+from tests.wild import go_wild, neighbours
 
 EQUAL, KEPT = "=", "kept"
+UNTOUCHED, TOUCHED, WILD = USERS = ("untouched", "touched", "wild")
+"""Nobody has changed anything; a user's work is in it; and a project among others, with tools and bots at work."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Cell:
 
     combination: str
     kind: str
-    touched: bool
+    user: str
     result: str
     flaw: str = ""
 
@@ -89,14 +93,17 @@ def rows(repository: Path, answers: dict[str, str]) -> list[Cell]:
         renders = Renders(repository, folder / "renders")
         _use(renders)
         cells = []
-        for touched in (False, True):
-            cells += Walk(renders, folder / str(touched), answers, touched=touched).cells()
+        for user in USERS:
+            cells += Walk(renders, folder / user, answers, user).cells()
         return cells
 
 
 def _use(renders: Renders) -> None:
-    def render_both(_clone: Path, _scratch: Path, _state: object, _skip: object, old: Any, new: Any) -> Any:
-        return renders.render(*old), renders.render(*new)
+    def render_both(_clone: Path, scratch: Path, _state: object, _skip: object, old: Any, new: Any) -> Any:
+        made = {"old": renders.render(*old), "new": renders.render(*new)}
+        for name, one in made.items():  # the merge puts them into the form of the user's files
+            shutil.copytree(one.path, scratch / name)
+        return tuple(render.Render(scratch / name, copy.deepcopy(one.state)) for name, one in made.items())
 
     vars(change)["render_both"] = render_both
 
@@ -104,18 +111,22 @@ def _use(renders: Renders) -> None:
 class Walk:
     """One project on its way from release to release, and from answer to answer."""
 
-    def __init__(self, renders: Renders, path: Path, answers: dict[str, str], *, touched: bool) -> None:
+    def __init__(self, renders: Renders, top: Path, answers: dict[str, str], user: str) -> None:
         self.renders = renders
         self.answers = answers
         self.name = " ".join(answers.values())
-        self.touched = touched
+        self.user = user
+        path = top / "services/mine" if user == WILD else top
         first = run(renders.repository, "git", "rev-parse", "v0.1.0").strip()
         made = renders.render(first, answers)
         shutil.copytree(made.path, path)
         render.write_state(path / ".cruft.json", made.state)
-        run(path, "git", "init", "--quiet", "--initial-branch", "main")
-        commit(path, "From the template")
-        self.lines = touch(path) if touched else {}
+        if user == WILD:
+            neighbours(top)
+        run(top, "git", "init", "--quiet", "--initial-branch", "main")
+        commit(top, "From the template")
+        work = {TOUCHED: touch, WILD: go_wild}.get(user)
+        self.lines = work(path) if work else {}
         commit(path, "Work")
         self.start = run(path, "git", "rev-parse", "HEAD").strip()
         self.project = find_project(path)
@@ -143,7 +154,7 @@ class Walk:
 
     def tests(self) -> Cell:
         """After all of this, its style and its tests. An untouched one is a fresh bake, which is tested as such."""
-        if self.touched:
+        if self.user != UNTOUCHED:
             try:
                 run(self.project.path, "ruff", "check", "--no-cache", "--quiet", ".")
                 run(
@@ -163,7 +174,7 @@ class Walk:
         """The latest release made by cookiecutter and by cruft."""
         from cookiecutter.main import cookiecutter  # noqa: PLC0415
 
-        repository, folder = self.renders.repository, self.project.path.parent / f"cookiecutter {self.touched}"
+        repository, folder = self.renders.repository, self.project.path.parent / f"cookiecutter {self.user}"
         folder.mkdir()
         config = folder / "config.yaml"
         config.write_text(f"cookiecutters_dir: {folder}\nreplay_dir: {folder}\n", encoding="utf-8")
@@ -186,14 +197,14 @@ class Walk:
             run(self.project.path, "git", "reset", "--hard", "--quiet", "HEAD")
             return self._cell(kind, "conflict: " + said.getvalue())
         commit(self.project.path, kind)
-        if self.touched:
+        if self.user != UNTOUCHED:
             lost = self.lost_lines()
             return self._cell(kind, f"lost lines: {lost}" if lost else "")
         return self._cell(kind, self.difference())
 
     def _cell(self, kind: str, flaw: str) -> Cell:
-        good = KEPT if self.touched else EQUAL
-        return Cell(self.name, kind, self.touched, flaw.partition(":")[0] if flaw else good, flaw)
+        good = EQUAL if self.user == UNTOUCHED else KEPT
+        return Cell(self.name, kind, self.user, flaw.partition(":")[0] if flaw else good, flaw)
 
     def difference(self) -> str:
         """What differs from a fresh bake, in the bytes or the list of files."""
@@ -241,12 +252,13 @@ def _quiet() -> None:
 
 
 def table(cells: list[Cell]) -> str:
-    """One line a combination; in each column the untouched and the touched project."""
+    """One line a combination; in each column the project of each kind of user."""
     kinds = list(dict.fromkeys(cell.kind for cell in cells))
     lines = ["| combination | " + " | ".join(kinds) + " |", "| --- " * (len(kinds) + 1) + "|"]
     for name in dict.fromkeys(cell.combination for cell in cells):
-        row = {(cell.kind, cell.touched): cell.result for cell in cells if cell.combination == name}
-        lines.append(f"| {name} | " + " | ".join(f"{row[kind, False]} / {row[kind, True]}" for kind in kinds) + " |")
+        row = {(cell.kind, cell.user): cell.result for cell in cells if cell.combination == name}
+        results = (" / ".join(row[kind, user] for user in USERS) for kind in kinds)
+        lines.append(f"| {name} | " + " | ".join(results) + " |")
     return "\n".join(lines)
 
 
@@ -255,10 +267,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         cells = matrix(export(Path(name) / "template"), Path(name), COMBINATIONS)
     print(table(cells))
-    print(f"\n{EQUAL}: untouched, and byte for byte a fresh bake. {KEPT}: touched, every line of the user's is there.")
+    print(f"\n{EQUAL}: untouched, and byte for byte a fresh bake. {KEPT}: every line of the user's is there.")
     for cell in cells:
         if cell.flaw:
-            print(f"\n{cell.combination}, {cell.kind}, {'touched' if cell.touched else 'untouched'}: {cell.flaw}")
+            print(f"\n{cell.combination}, {cell.kind}, {cell.user}: {cell.flaw}")
     return any(cell.flaw for cell in cells)
 
 

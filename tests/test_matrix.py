@@ -23,5 +23,5 @@ SAMPLE = [
 def test_every_change_leaves_a_fresh_bake_or_every_line_of_the_user(template: Path, tmp_path: Path) -> None:
     cells = matrix(template, tmp_path, SAMPLE)
     print(table(cells))
-    assert len(cells) == len(SAMPLE) * 2 * 17
+    assert len(cells) == len(SAMPLE) * 3 * 17
     assert {cell.result for cell in cells} == {EQUAL, KEPT}, [cell for cell in cells if cell.flaw]
