@@ -61,7 +61,7 @@ def put_into_index(
 ) -> None:
     """Have the index say this of these paths, all at once; None is for what shall not be there."""
     blobs = [entry.blob for wanted in entries.values() if wanted for entry in wanted.stages.values()]
-    none = "0" * (len(blobs[0]) if blobs else 40)
+    none = "0" * len(blobs[0] if blobs else git(folder, "hash-object", "--stdin").strip())  # 40 digits, or 64
     lines = []
     for name, wanted in entries.items():
         lines.append(f"0 {none}\t{name}\0")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from tests.conftest import Project
@@ -119,11 +118,12 @@ def test_a_link_a_folder_or_a_submodule_that_the_user_committed_in_the_place_of_
     (project.path / "compose.yaml").symlink_to(outside / "compose.yaml")
     (project.path / "Dockerfile").unlink()
     write(project.path / "Dockerfile/mine.txt")
-    shutil.rmtree(project.path / ".github")
+    run(project.path, "git", "rm", "--quiet", "-r", ".github")
     run(project.path, "git", "init", "--quiet", ".github")
     write(project.path / ".github/mine.yml")
     commit(project.path / ".github", "Another repository")
     commit(project.path, "Mine")
+    assert run(project.path, "git", "ls-tree", "HEAD", ".github").startswith("160000")
     there = everything(project.path)
 
     def make(root: Path) -> None:
