@@ -12,13 +12,15 @@ measure = REQUIRE_BROKERS=1 $(if $(BROKER_URL),RABBITMQ_URL='$(BROKER_URL)') $(P
 	sh -c 'build/bench/venv/bin/python -m benchmarks $(1) --queue-type $(QUEUE_TYPE) $(BENCH)'
 # Nothing may be written into the template's own tree: cookiecutter would copy it into the next project.
 export PYTHONDONTWRITEBYTECODE := 1
+# `python -m` finds what is in this folder, which this variable would forbid.
+export PYTHONSAFEPATH :=
 
 .PHONY: help demo test matrix simulate test-faults bench bench-quick bench-growth lint setup clean anew
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: .tools/.ready ## bake the default answers, and see a message through
-	UV=$(UV) $(PYTHON) -m scripts.demo
+	UV=$(UV) .tools/bin/python -m scripts.demo
 
 test: setup lint ## run everything, against real brokers that are found, started or installed
 	REQUIRE_BROKERS=1 INSTALL_BROKERS=1 $(BIN)/python -m core_tests.tools.with_broker sh scripts/test.sh

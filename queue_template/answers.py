@@ -50,6 +50,6 @@ def find_queue(queues: str, queue: str) -> tuple[list[str], int]:
     if queue not in names:
         raise TemplateError(
             f"There is no queue {queue!r} in the answers, only: {', '.join(names)}. "
-            "What was added by hand is changed by hand: queues.yaml and app/queue/handlers/."
+            "One that has no handler is changed by hand, in queues.yaml."
         )
     return parts, names.index(queue)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import tomllib
 from collections.abc import Callable, Iterator
@@ -11,15 +12,24 @@ from pathlib import Path
 from typing import Any
 
 from queue_template.answers import answers_of
-from queue_template.git import COMMAND, TemplateError, git, run_git
+from queue_template.apart import Commits, set_apart
+from queue_template.fitting import fit_renders, take_over_record
+from queue_template.form import text_of
+from queue_template.git import COMMAND, TemplateError, git
+from queue_template.in_the_way import check_nothing_is_in_the_way
+from queue_template.index import lay_out, tree
 from queue_template.mend import OURS
-from queue_template.merge import Commits, Outcome, commit_renders, merge, worktree
-from queue_template.project import Project, check_clean
+from queue_template.merge import Outcome, merge
+from queue_template.plan import Step, steps_of
+from queue_template.project import Project, check_clean, some, staged_elsewhere
+from queue_template.queues import answers_now, says_itself
 from queue_template.releases import Releases
 from queue_template.render import render_both
-from queue_template.undo import remember, undo
+from queue_template.writing import carry_out
 
 KINDS = {"A": "new", "D": "deleted", "M": "changed", "U": "CONFLICT", "R": "renamed", "T": "changed"}
+ROOM = 128 * 2**20
+"""Bytes: far more than two clones of the template and two renders. Where TMPDIR has less, git's own folder is used."""
 CONFLICTS = 3
 """The exit code while conflicts wait for the user."""
 
@@ -33,12 +43,14 @@ class Change:
         commit: the template's commit to go to.
         answers: all answers to go to.
         dropped: a queue whose handler is deleted even if it was edited.
+        recorded: whether the answers are written down, even if the project says by itself what they are.
     """
 
     what: str
     commit: str
     answers: dict[str, Any]
     dropped: str | None = None
+    recorded: bool = True
 
 
 @dataclass(frozen=True)
@@ -59,7 +71,8 @@ def opened(project: Project, *, fresh: bool) -> Iterator[tuple[Releases, Path, d
     releases = Releases(state["template"], project.path, project.mirror())
     if fresh or not releases.has(state["commit"]):
         releases.fetch()
-    with tempfile.TemporaryDirectory(prefix="template-", ignore_cleanup_errors=True) as name:
+    folder = None if shutil.disk_usage(tempfile.gettempdir()).free > ROOM else project.git_folder()
+    with tempfile.TemporaryDirectory(prefix="template-", dir=folder, ignore_cleanup_errors=True) as name:
         yield releases, Path(name).resolve(), state
 
 
@@ -74,41 +87,51 @@ def apply(
     """Do the change. Returns the exit code: 0, 1 for a no, 3 if conflicts are left."""
     state = project.state()
     skip = [*state.get("skip", []), *_skipped(project)]
+    before = answers_now(project, state)
     old, new = render_both(
-        releases.folder, scratch, state, skip, (state["commit"], answers_of(state)), (change.commit, change.answers)
+        releases.folder, scratch, state, skip, (state["commit"], before), (change.commit, change.answers)
     )
-    _check_answers(change.answers, new.state, answers_of(state))
-    new.state["checkout"] = _reference(releases, change.commit)
+    _check_answers(change.answers, new.state, before)
+    new.state["checkout"] = releases.tag(change.commit)
+    written = change.recorded or not says_itself(project, state, new.state)
+    take_over_record(project, old.path, new.path, written=written)
+    fit_renders(project, old.path, new.path)
     label = f"template {releases.name(change.commit)}"
-    commits = commit_renders(project, scratch, old, new, label, change.dropped)
-    with worktree(project, scratch) as tried:
-        outcome = merge(project, tried, commits, new.state)
-        listed = git(tried, "diff", "--cached", "--name-status", "HEAD")
-        if not listed:
-            print("Nothing changes.")
-            return 0
-        show(change.what, listed, outcome, answers_of(state), answers_of(new.state))
-        if options.diff:
-            print(git(tried, "diff", "HEAD"))
-        before_asking(commits)
-        if not agreed(options, lambda: git(tried, "diff", "HEAD")):
-            print("Nothing was changed.")
-            return 1
-    check_clean(project)
-    remember(project, change.what)
-    try:
-        outcome = merge(project, project.top, commits, new.state)
-    except BaseException:
-        undo(project)
-        raise
+    commits = set_apart(project, scratch, old, new, label, change.dropped)
+    tried = commits.folder
+    outcome = merge(project, tried, commits, new.state if written else state)
+    listed = git(tried, "diff", "--cached", "--name-status", "HEAD")
+    if not listed:
+        print("Nothing changes.")
+        return 0
+    show(change.what, listed, outcome, before, answers_of(new.state))
+    if options.diff:
+        print(git(tried, "diff", "HEAD"))
+    steps, out = steps_of(project, commits), scratch / "out"
+    lay_out(project.top, {step.name: step.disk for step in steps if step.disk}, out)
+    check_nothing_is_in_the_way(project, steps, out)
+    before_asking(commits)
+    if not agreed(options, lambda: git(tried, "diff", "HEAD")):
+        print("Nothing was changed.")
+        return 1
+    check_clean(project)  # the user may have gone on working before the yes
+    _check_head(project, steps)
+    check_nothing_is_in_the_way(project, steps, out)
+    carry_out(project, change.what, steps, out)
     return finish(project, change.what, outcome)
+
+
+def _check_head(project: Project, steps: list[Step]) -> None:
+    committed = tree(project.top, "HEAD", project.prefix)
+    if moved := [step.name for step in steps if committed.get(step.name) != step.before]:
+        raise TemplateError(f"Committed in the meantime: {some(moved)}. Nothing was changed; try again.")
 
 
 def _skipped(project: Project) -> list[str]:
     file = project.path / "pyproject.toml"
     if not file.is_file():
         return []
-    settings = tomllib.loads(file.read_text(encoding="utf-8"))
+    settings = tomllib.loads(text_of(file.name, file.read_bytes()))
     return list(settings.get("tool", {}).get("cruft", {}).get("skip", []))
 
 
@@ -117,11 +140,6 @@ def _check_answers(wanted: dict[str, Any], made: dict[str, Any], before: dict[st
     unknown = [name for name in wanted if name not in known and name not in before]
     if unknown:
         raise TemplateError(f"There is no answer {', '.join(unknown)}; there are: {', '.join(known)}.")
-
-
-def _reference(releases: Releases, commit: str) -> str | None:
-    name = releases.name(commit)
-    return name if run_git(releases.folder, "rev-parse", "--verify", "--quiet", f"refs/tags/{name}").stdout else None
 
 
 def show(what: str, listed: str, outcome: Outcome, before: dict[str, Any], after: dict[str, Any]) -> None:
@@ -161,9 +179,19 @@ def agreed(options: Options, diff: Callable[[], str]) -> bool:
 
 def finish(project: Project, what: str, outcome: Outcome) -> int:
     """Say what is next. Returns the exit code."""
+    # Other work that is staged, in another project of the same repository, is not to be committed along with this.
+    commit = f"git commit -m '{what}'" + (" -- ." if staged_elsewhere(project) else "")
+    for said in outcome.by_hand:
+        print(f"\nLeft to you: {said}")
+    if not outcome.conflicts and outcome.by_hand:
+        print(
+            f"\nThe rest is done and staged. When that is done, too: git add FILE, and: {commit}\n"
+            f"Or take it back: {COMMAND} undo"
+        )
+        return CONFLICTS
     if not outcome.conflicts:
         print(
-            f"\nDone and staged. Look at it (git diff --staged), run the tests, then: git commit -m '{what}'\n"
+            f"\nDone and staged. Look at it (git diff --staged), run the tests, then: {commit}\n"
             f"Or take it back: {COMMAND} undo"
         )
         return 0
@@ -176,7 +204,7 @@ def finish(project: Project, what: str, outcome: Outcome) -> int:
     print(
         "In each: first comes yours, from ||||||| on what the template had, from ======= on what it has now. Make\n"
         "of it what is right, delete the marks, and: git add FILE. The answers in\n"
-        f"{project.state_file.name} are the new ones, and staged. At the end: git commit -m '{what}'\n"
+        f"{project.state_file.name} are the new ones, and staged. At the end: {commit}\n"
         f"Or take all of it back: {COMMAND} undo"
     )
     return CONFLICTS

@@ -26,6 +26,11 @@ REQUIREMENTS = ("requirements.txt", "requirements-faults.txt")
 SIDE_BY_SIDE = ["-n", "3", "--dist", "loadfile"]
 PLUGINS = ("asyncio", "timeout", "xdist", "hypothesispytest")
 """pytest's plugins that are loaded. Those that the project has stay out."""
+UNWANTED = {
+    *("VIRTUAL_ENV", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "PYTHONSAFEPATH"),
+    *("PYTEST_ADDOPTS", "PYTEST_PLUGINS"),
+}
+"""Variables of the user's that would change what the tests find."""
 FAULTS_USAGE = "queue-template faults [PYTEST'S OPTIONS], or: queue-template faults --soak [MINUTES]"
 
 
@@ -111,8 +116,7 @@ def _run(project: Path, folder: Path, command: list[str], *requirements: str) ->
         print("Error: the project has no environment yet. Make it first: make setup", file=sys.stderr)
         return 1
     needed = [f"--with-requirements={SUITE / file}" for file in requirements]
-    unwanted = ("VIRTUAL_ENV", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "PYTEST_ADDOPTS", "PYTEST_PLUGINS")
-    environment = {name: value for name, value in os.environ.items() if name not in unwanted} | {
+    environment = {name: value for name, value in os.environ.items() if name not in UNWANTED} | {
         "PYTHONPATH": os.pathsep.join([str(project.resolve()), str(folder)]),
         "PYTHONPYCACHEPREFIX": str(folder / "pycache"),  # not beside the project's code and libraries
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",

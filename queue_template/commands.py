@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from queue_template.answers import answers_of, queue_names, with_queue, with_type, without_queue
+from queue_template.answers import queue_names, with_queue, with_type, without_queue
+from queue_template.apart import Commits
 from queue_template.change import CONFLICTS, Change, Options, agreed, apply, opened
-from queue_template.entries import entry
 from queue_template.git import COMMAND, TemplateError, git, run_git
-from queue_template.merge import Commits
 from queue_template.project import Project, check_clean, check_nothing_is_left
+from queue_template.queues import answers_now, check_new
 from queue_template.releases import without_secrets
 from queue_template.undo import undo
 
@@ -34,43 +34,44 @@ def status(project: Project, *, exit_code: bool) -> int:
 def change_answers(project: Project, options: Options, answers: dict[str, str]) -> int:
     """Change answers, at the template's commit that the project has. Queues only go by `remove-queue`."""
     check_clean(project)
-    before = answers_of(project.state())["queues"]
-    gone = sorted(set(queue_names(before)) - set(queue_names(answers.get("queues", before))))
+    now = answers_now(project, project.state())
+    before, after = (set(queue_names(found["queues"])) for found in (now, now | answers))
+    check_new(project, sorted(after - before))
+    gone = sorted(before - after)
     if gone:
         raise TemplateError(f"That would remove {', '.join(gone)}, with what you wrote for it: {COMMAND} remove-queue.")
     with opened(project, fresh=False) as (releases, scratch, state):
         what = "Change " + ", ".join(answers)
-        change = Change(what, releases.commit(state["commit"]), answers_of(state) | answers)
+        change = Change(what, releases.commit(state["commit"]), now | answers)
         return apply(project, options, releases, scratch, change)
 
 
 def add_queue(project: Project, options: Options, queue: str) -> int:
     """Add a queue: `orders`, or with all that the answer's grammar has, `orders@memory!nodlq: order.created`."""
     name = queue.partition("@")[0].partition("!")[0].partition(":")[0].strip()
-    file = project.path / "queues.yaml"
-    if file.is_file() and entry(file.read_text(encoding="utf-8"), name):
-        raise TemplateError(f"queues.yaml has an entry {name!r} already.")
-    queues = with_queue(answers_of(project.state())["queues"], queue)
+    check_new(project, [name])
+    queues = with_queue(answers_now(project, project.state())["queues"], queue)
     return _change_queues(project, options, f"Add queue {name}", queues)
 
 
 def add_type(project: Project, options: Options, queue: str, kind: str) -> int:
     """Add a message type to a queue."""
-    queues = with_type(answers_of(project.state())["queues"], queue, kind)
+    queues = with_type(answers_now(project, project.state())["queues"], queue, kind)
     return _change_queues(project, options, f"Add message type {kind} to {queue}", queues)
 
 
 def _change_queues(project: Project, options: Options, what: str, queues: str) -> int:
     check_clean(project)
     with opened(project, fresh=False) as (releases, scratch, state):
-        change = Change(what, releases.commit(state["commit"]), answers_of(state) | {"queues": queues})
+        answers = answers_now(project, state) | {"queues": queues}
+        change = Change(what, releases.commit(state["commit"]), answers, recorded=False)
         return apply(project, options, releases, scratch, change)
 
 
 def remove_queue(project: Project, options: Options, queue: str, *, delete_edited: bool) -> int:
     """Remove a queue, its handler, and the handler's tests. What was edited is only deleted if the user says so."""
     check_clean(project)
-    queues = without_queue(answers_of(project.state())["queues"], queue)
+    queues = without_queue(answers_now(project, project.state())["queues"], queue)
 
     def before_asking(commits: Commits) -> None:
         edited = edited_files(project, commits)
@@ -84,26 +85,27 @@ def remove_queue(project: Project, options: Options, queue: str, *, delete_edite
                 "Nothing was changed: with --yes, edited files are only deleted with --delete-edited "
                 "(make: DELETE_EDITED=1)."
             )
-        if not agreed(Options(), lambda: git(project.top, "diff", commits.old, "HEAD", "--", *edited)):
+        if not agreed(Options(), lambda: git(commits.folder, "diff", commits.old, "HEAD", "--", *edited)):
             raise TemplateError("Nothing was changed.")
 
     with opened(project, fresh=False) as (releases, scratch, state):
-        answers = answers_of(state) | {"queues": queues}
-        change = Change(f"Remove queue {queue}", releases.commit(state["commit"]), answers, dropped=queue)
+        answers = answers_now(project, state) | {"queues": queues}
+        commit = releases.commit(state["commit"])
+        change = Change(f"Remove queue {queue}", commit, answers, dropped=queue, recorded=False)
         return apply(project, options, releases, scratch, change, before_asking)
 
 
 def edited_files(project: Project, commits: Commits) -> list[str]:
     """The files of the queue that goes which are not as the template made them."""
     files = commits.dropped_files(project.prefix)
-    changed = git(project.top, "diff", "--name-only", "--diff-filter=AM", commits.old, "HEAD", "--", *files)
+    changed = git(commits.folder, "diff", "--name-only", "--diff-filter=AM", commits.old, "HEAD", "--", *files)
     return changed.splitlines()
 
 
 def _say_where_it_is_named(project: Project, commits: Commits, queue: str) -> None:
     folders = [f"{project.prefix}{name}" for name in ("app", "tests")]
     found = set(run_git(project.top, "grep", "-lwF", queue, "--", *folders).stdout.splitlines())
-    written = set(git(project.top, "diff", "--name-only", commits.old, "HEAD").splitlines())
+    written = set(git(commits.folder, "diff", "--name-only", commits.old, "HEAD").splitlines())
     others = sorted(found & written - set(commits.dropped_files(project.prefix)))
     if others:
         print(f"{queue} is also named in: {', '.join(others)}")

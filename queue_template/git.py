@@ -9,17 +9,7 @@ from pathlib import Path
 
 COMMAND = os.environ.get("QUEUE_TEMPLATE_COMMAND", "queue-template")
 """How the user calls this tool; the project's template.py sets it."""
-ALWAYS = (
-    "core.quotePath=false",
-    "color.ui=false",
-    "core.autocrlf=false",
-    "core.safecrlf=false",
-    "merge.conflictStyle=diff3",  # with what the template had, which `mend` needs
-    "merge.renames=true",
-    "merge.directoryRenames=false",  # a new file of the user's stays where it was put
-    "rerere.enabled=false",
-    "advice.detachedHead=false",
-)
+ALWAYS = ("core.quotePath=false", "core.safecrlf=false", "color.ui=false")
 SOMEBODY = {
     f"GIT_{role}_{key}": value
     for role in ("AUTHOR", "COMMITTER")
@@ -32,31 +22,45 @@ class TemplateError(Exception):
     """What stops a command. The text is for the user: what is wrong, and what to do."""
 
 
-def git(folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
-    """What git prints. Raises TemplateError with git's own words."""
-    done = run_git(folder, *arguments, environment=environment)
+def git(folder: Path, *arguments: str, environment: Mapping[str, str] | None = None, given: str = "") -> str:
+    """What git prints, for `given` on its standard input. Raises TemplateError with git's own words."""
+    done = run_git(folder, *arguments, environment=environment, given=given)
     if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip()
-        raise TemplateError(f"git {arguments[0]} failed: {said}")
+        raise failed(arguments[0], done.stderr or done.stdout)
     return done.stdout
 
 
+def git_bytes(folder: Path, *arguments: str, environment: Mapping[str, str] | None = None, given: bytes = b"") -> bytes:
+    """What git prints, byte for byte. Raises TemplateError with git's own words."""
+    done = _run(folder, arguments, environment, given)
+    if done.returncode != 0:
+        raise failed(arguments[0], done.stderr.decode(errors="replace"))
+    return done.stdout
+
+
+def failed(command: str, said: str) -> TemplateError:
+    """The error that has git's own words."""
+    return TemplateError(f"git {command} failed: {said.strip()}")
+
+
 def run_git(
-    folder: Path, *arguments: str, environment: Mapping[str, str] | None = None
+    folder: Path, *arguments: str, environment: Mapping[str, str] | None = None, given: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """Run git, whatever its exit code."""
+    done = _run(folder, arguments, environment, given.encode(errors="surrogateescape"))
+    out, said = (text.decode(errors="surrogateescape").replace("\r\n", "\n") for text in (done.stdout, done.stderr))
+    return subprocess.CompletedProcess(done.args, done.returncode, out, said)
+
+
+def _run(
+    folder: Path, arguments: tuple[str, ...], environment: Mapping[str, str] | None, given: bytes
+) -> subprocess.CompletedProcess[bytes]:
     options = [part for setting in ALWAYS for part in ("-c", setting)]
+    # The names that git is given are names: `[id].py` is one file.
+    environment = {**clean_environment(), "GIT_LITERAL_PATHSPECS": "1", **(environment or {})}
+    command = ["git", *options, *arguments]
     try:
-        return subprocess.run(
-            ["git", *options, *arguments],
-            cwd=folder,
-            env={**clean_environment(), **(environment or {})},
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            errors="surrogateescape",
-            check=False,
-        )
+        return subprocess.run(command, cwd=folder, env=environment, input=given, capture_output=True, check=False)
     except FileNotFoundError:
         raise TemplateError("git is needed, and is not on the PATH.") from None
 

@@ -7,9 +7,10 @@ that is in another place now.
 from __future__ import annotations
 
 import ast
-import builtins
 import re
 import sys
+
+from queue_template.names import unbound
 
 LONGEST = 120
 OLD_TESTING = "tests/tools/handlers.py"
@@ -24,7 +25,7 @@ def with_missing_imports(text: str, render: str) -> str:
     The result is in the order that ruff wants. Unchanged if either can't be parsed.
     """
     try:
-        missing = _missing(ast.parse(text))
+        missing = unbound(ast.parse(text))
         made = ast.parse(render).body
     except SyntaxError:
         return text
@@ -59,21 +60,6 @@ def with_new_place_of_testing(text: str) -> str:
     return "".join(lines)
 
 
-def _missing(module: ast.Module) -> set[str]:
-    used: set[str] = set()
-    bound = set(dir(builtins)) | {"__name__", "__file__"}
-    for node in ast.walk(module):
-        if isinstance(node, ast.Name):
-            (used if isinstance(node.ctx, ast.Load) else bound).add(node.id)
-        elif isinstance(node, ast.alias):
-            bound.add(node.asname or node.name.partition(".")[0])
-        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            bound.add(node.name)
-        elif isinstance(node, ast.arg):
-            bound.add(node.arg)
-    return used - bound
-
-
 def _bound(text: str) -> set[str]:
     return {alias.asname or alias.name for found in _imports(text) for alias in found.names}
 
@@ -85,8 +71,9 @@ def _imports(text: str) -> list[ast.Import | ast.ImportFrom]:
 def _with_names(text: str, module: str, names: set[str]) -> str:
     lines = text.splitlines(keepends=True)
     for found in _imports(text):
-        if isinstance(found, ast.ImportFrom) and found.module == module and not found.level:
-            last = found.end_lineno or found.lineno
+        last = found.end_lineno or found.lineno
+        said = "#" in "".join(lines[found.lineno - 1 : last])  # a comment would be lost
+        if isinstance(found, ast.ImportFrom) and found.module == module and not found.level and not said:
             have = {alias.name + (f" as {alias.asname}" if alias.asname else "") for alias in found.names}
             lines[found.lineno - 1 : last] = [_statement(module, have | names, several=last > found.lineno)]
             return "".join(lines)

@@ -109,8 +109,10 @@ def run(text: str, base: Path, commit: str, arguments: list[str]) -> int:
     print(f"Fetching {name} ...", file=sys.stderr)
     fetched = uvx("-q", *tool, "--version", **hidden)
     if fetched.returncode != 0:
-        why = fetched.stderr.strip().rpartition("\n")[2].strip()
-        sys.exit(f"Error: uv has no {name} in its cache, and can't fetch it from {url}: {why}")
+        said = [line.strip() for line in fetched.stderr.splitlines() if line.strip()]
+        why = next((line for line in said if line.startswith("fatal: ")), said[-1] if said else "uv says nothing")
+        moved = "" if arguments[:1] == ["link"] else f". If it has moved: {HOW} link URL"
+        sys.exit(f"Error: uv has no {name} in its cache, and can't fetch it from {url}: {why}{moved}")
     return uvx("-qq", *tool, *arguments).returncode
 
 
@@ -118,16 +120,23 @@ def main() -> int:
     """Run the tool at the commit that the project has; `link`, which a project without one needs, at the newest."""
     base, arguments = Path(__file__).resolve().parent, sys.argv[1:]
     file = link_file(base)
+    text, commit, folder = "", "", None
     try:
         state = read_link(file)
         text, commit, folder = state["template"], state["commit"], state.get("directory")
     except FileNotFoundError:
-        given = [one for before, one in pairwise(arguments) if one[0] != "-" and before != "--at"]
-        if arguments[:1] != ["link"] or not given:
-            sys.exit(f"Error: There is no .cruft.json. Link the project to its template, once: {HOW} link URL")
-        text, commit, folder = given[0], "", None
+        pass
     except (ValueError, KeyError, TypeError) as error:
         sys.exit(f"Error: {file.name} can't be read ({error!r}); git has it: git checkout HEAD -- {file.name}")
+    given = [place for place, (before, one) in enumerate(pairwise(arguments), 1) if one[0] != "-" and before != "--at"]
+    if arguments[:1] == ["link"] and given:
+        text = arguments[given[0]]
+        if text.endswith(".zip"):
+            sys.exit("Error: A zip has no later releases. Link the project to the repository that the zip was made of")
+        if is_local(text):  # from here on, and not from the project's folder, where the tool runs
+            text = arguments[given[0]] = str(Path(text).expanduser().resolve())
+    elif not text:
+        sys.exit(f"Error: There is no .cruft.json. Link the project to its template, once: {HOW} link URL")
     return run(text, base, commit + (f"#subdirectory={folder}" if folder else ""), arguments)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from queue_template.git import TemplateError, git
-from queue_template.launch import CRUFT, is_local
+from queue_template.launch import CRUFT, HOSTS, address, is_local
 from queue_template.project import Project, check_clean
 from queue_template.releases import CREDENTIALS, Releases
 from queue_template.render import call_cruft, write_state
@@ -18,29 +18,55 @@ NAME_IT = "Name the tag, the branch or the commit of the template that the proje
 PRIVATE = "If it is private, git needs a key or a credential helper for it."
 
 
-def link(project: Project, url: str, reference: str | None, name: str = CRUFT) -> int:
-    """Write the file of this name for a project of plain cookiecutter, with the answers it was made with."""
+def link(project: Project, url: str, reference: str | None, name: str | None = None) -> int:
+    """Write the file of this name, or `.cruft.json`, for a project of plain cookiecutter, with its own answers.
+
+    In a project that has a link, `url` is where its template has moved to.
+    """
     check_clean(project)
-    if project.state_file.exists():
-        raise TemplateError(f"There is a {project.state_file.name} already.")
+    url = lasting(url, Path.cwd())
     if CREDENTIALS.search(url.replace("://git@", "://")):
-        raise TemplateError(f"Leave user and token out of the URL, which is committed in {name}: git has helpers.")
-    made = made_from(project)
-    reference = reference or f"v{made['version']}"
+        raise TemplateError("Leave user and token out of the URL, which is committed: git has helpers.")
     releases = Releases(url, project.path, project.mirror())
     releases.fetch(PRIVATE)
+    if project.state_file.exists():
+        there = project.state_file.name
+        if reference:
+            raise TemplateError(f"There is a {there} already, which has the commit. Leave out --at.")
+        if name not in (None, there):
+            raise TemplateError(f"There is a {there} already. To have {name} instead, leave out the URL.")
+        return move(project, releases, url)
+    made = made_from(project)
+    reference = reference or f"v{made['version']}"
     commit = releases.commit(reference, NAME_IT)
     options = ["--no-input", "--default-config", "--checkout", commit, "--extra-context", json.dumps(made["answers"])]
     call_cruft("link", *options, str(releases.folder), folder=project.path)
     state = json.loads((project.path / CRUFT).read_text(encoding="utf-8"))
-    state["template"] = state["context"]["cookiecutter"]["_template"] = lasting(url, project.path)
     state["checkout"] = reference
-    if name != CRUFT:
+    if name not in (None, CRUFT):
         (project.path / CRUFT).unlink()
-    write_state(project.path / name, state)
-    git(project.path, "add", "--force", name)
+    stage(project, state, url, name or CRUFT)
     print(f"Linked to {reference} of {url}, and staged. Then: git commit -m 'Link to the template'")
     return 0
+
+
+def move(project: Project, releases: Releases, url: str) -> int:
+    """Change the template's address. Raises TemplateError if what is there is not the project's template."""
+    state = project.state()
+    if not releases.has_released(state["commit"]):
+        raise TemplateError(
+            f"{url} does not have the commit {state['commit'][:10]}, which the project is of. Is it another template?"
+        )
+    stage(project, state, url, project.state_file.name)
+    print(f"The template is now at {url}, and that is staged. Then: git commit -m 'The template has moved'")
+    return 0
+
+
+def stage(project: Project, state: dict[str, Any], url: str, name: str) -> None:
+    """Write and stage the file of this name, with this address of the template."""
+    state["template"] = state["context"]["cookiecutter"]["_template"] = url
+    write_state(project.path / name, state)
+    git(project.path, "add", "--force", name)
 
 
 def made_from(project: Project) -> dict[str, Any]:
@@ -53,6 +79,8 @@ def made_from(project: Project) -> dict[str, Any]:
     return made
 
 
-def lasting(url: str, base: Path) -> str:
-    """The address as it is written down: that of a folder from the root on, wherever the command was called."""
-    return str((base / Path(url).expanduser()).resolve()) if is_local(url) else url
+def lasting(url: str, here: Path) -> str:
+    """The address as it is written down: one that cruft and git know, too, and that of a folder from the root on."""
+    if is_local(url):
+        return str((here / Path(url).expanduser()).resolve())
+    return address(url, here)[0] if url.partition(":")[0] in HOSTS else url

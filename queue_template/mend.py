@@ -61,6 +61,11 @@ def mended(name: str, text: str) -> tuple[str, int]:
     return new, left
 
 
+def has_marks(text: str) -> bool:
+    """Whether there are conflicts in it."""
+    return any(OURS.fullmatch(line) for line in text.splitlines(keepends=True))
+
+
 def _hunk(first: str, lines: Iterator[str]) -> tuple[Lines, Lines, Lines, Lines]:
     parts: dict[str, Lines] = {"ours": [], "base": [], "theirs": []}
     raw, part = [first], "ours"

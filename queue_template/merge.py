@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from queue_template.apart import Commits
 from queue_template.entries import with_entry_of
+from queue_template.fitting import finish_modules, finish_queues
+from queue_template.form import changed, text_of
 from queue_template.git import SOMEBODY, TemplateError, git, run_git
-from queue_template.imports import OLD_IMPORT, OLD_TESTING, with_missing_imports, with_new_place_of_testing
-from queue_template.mend import is_shared, mended
+from queue_template.imports import OLD_IMPORT, OLD_TESTING, with_new_place_of_testing
+from queue_template.mend import has_marks, is_shared, mended
 from queue_template.project import Project
-from queue_template.render import Render, write_state
+from queue_template.render import write_state
 
 OWNED = ("app/queue/handlers/", "tests/handlers/")
 """Where a file of the user's that the template would make, too, is simply the user's."""
-
-
-@dataclass(frozen=True)
-class Commits:
-    """The two renders as commits on no branch. `dropped`: the queue whose handler goes, however much it was edited."""
-
-    old: str
-    new: str
-    dropped: str | None = None
-
-    def dropped_files(self, prefix: str) -> list[str]:
-        """The handler of the queue that goes, and its test."""
-        if self.dropped is None:
-            return []
-        return [f"{prefix}app/queue/handlers/{self.dropped}.py", f"{prefix}tests/handlers/test_{self.dropped}.py"]
 
 
 @dataclass
@@ -42,64 +28,32 @@ class Outcome:
         mended: files in which both sides changed neighbouring lines, and both changes are there.
         kept: files that the template no longer has, which are kept because the user edited them, or are the user's own.
         stay_deleted: files that the user deleted and the template changed.
+        by_hand: what is left to the user, in words.
     """
 
     conflicts: list[str] = field(default_factory=list)
     mended: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     stay_deleted: list[str] = field(default_factory=list)
-
-
-def commit_renders(
-    project: Project, scratch: Path, old: Render, new: Render, label: str, dropped: str | None
-) -> Commits:
-    """Put both renders into the project's repository, where nothing refers to them."""
-    first = _commit(project, scratch / "old.index", old.path, "Before", [])
-    second = _commit(project, scratch / "new.index", new.path, label, ["-p", first])
-    return Commits(first, second, dropped)
-
-
-def _commit(project: Project, index: Path, rendered: Path, text: str, parent: list[str]) -> str:
-    environment = {
-        **SOMEBODY,
-        "GIT_DIR": git(project.top, "rev-parse", "--absolute-git-dir").strip(),
-        "GIT_WORK_TREE": str(rendered),
-        "GIT_INDEX_FILE": str(index),
-    }
-    git(rendered, "add", "--all", "--force", ".", environment=environment)
-    tree = git(rendered, "write-tree", environment=environment).strip()
-    if project.prefix:
-        index.unlink()
-        git(rendered, "read-tree", f"--prefix={project.prefix}", tree, environment=environment)
-        tree = git(rendered, "write-tree", environment=environment).strip()
-    return git(rendered, "commit-tree", tree, "-m", text, *parent, environment=environment).strip()
-
-
-@contextmanager
-def worktree(project: Project, scratch: Path) -> Iterator[Path]:
-    """The project's last commit in another folder, to try the merge in."""
-    folder = scratch / "tried"
-    (scratch / "no-hooks").mkdir()
-    quiet = ("-c", f"core.hooksPath={scratch / 'no-hooks'}")
-    git(project.top, *quiet, "worktree", "add", "--quiet", "--detach", str(folder), "HEAD")
-    try:
-        yield folder
-    finally:
-        run_git(project.top, "worktree", "remove", "--force", str(folder))
-        run_git(project.top, "worktree", "prune")
+    by_hand: list[str] = field(default_factory=list)
 
 
 def merge(project: Project, folder: Path, commits: Commits, state: dict[str, object]) -> Outcome:
-    """Merge in `folder`, which is the project's repository or a worktree of it, and stage the result."""
+    """Merge in `folder`, the repository apart, and stage the result there."""
     _give_up_entry(project, folder, commits)
     done = run_git(folder, "cherry-pick", "--no-commit", commits.new, environment=SOMEBODY)
     stages = _unmerged(folder)
     if done.returncode != 0 and not stages:
         raise TemplateError(f"git can't merge here: {done.stderr.strip()}")
-    outcome = Outcome()
+    outcome = Outcome(kept=list(commits.apart))
     for name, found in stages.items():
         _settle(project, folder, commits, name, found, outcome)
-    _complete_imports(project, folder, commits)
+    unmerged = set(_unmerged(folder))
+    outcome.by_hand += finish_queues(folder, project.prefix, commits.old, commits.new, unmerged)
+    settled, said = finish_modules(folder, project.prefix, commits.old, commits.new, unmerged)
+    outcome.by_hand += said
+    for listed in (outcome.conflicts, outcome.stay_deleted):
+        listed[:] = [name for name in listed if name not in settled]
     _rename_imports(project, folder)
     link = project.state_file.name
     write_state(folder / project.prefix / link, state)
@@ -109,30 +63,16 @@ def merge(project: Project, folder: Path, commits: Commits, state: dict[str, obj
 
 def _give_up_entry(project: Project, folder: Path, commits: Commits) -> None:
     """The entry of a queue that goes is first set back to the template's, so that its removal is no conflict."""
-    if commits.dropped is None:
+    dropped = commits.dropped
+    if dropped is None:
         return
     name = f"{project.prefix}queues.yaml"
     file = folder / name
     base = run_git(folder, "show", f"{commits.old}:{name}")
     if file.is_file() and base.returncode == 0:
-        text = file.read_text(encoding="utf-8")
-        file.write_bytes(with_entry_of(base.stdout, text, commits.dropped).encode())
+        given = text_of(name, base.stdout.encode())
+        file.write_bytes(changed(name, file.read_bytes(), lambda text: with_entry_of(given, text, dropped)))
         git(folder, "add", "--", name)
-
-
-def _complete_imports(project: Project, folder: Path, commits: Commits) -> None:
-    """A stub that was added to a handler module needs imports that the user may have deleted with the first one."""
-    handlers = f"{project.prefix}app/queue/handlers/"
-    changed = git(folder, "diff", "--name-only", "--diff-filter=M", commits.old, commits.new, "--", handlers)
-    unmerged = _unmerged(folder)
-    for name in changed.splitlines():
-        file = folder / name
-        if file.is_file() and name not in unmerged:
-            text = file.read_text(encoding="utf-8")
-            complete = with_missing_imports(text, git(folder, "show", f"{commits.new}:{name}"))
-            if complete != text:
-                file.write_bytes(complete.encode())
-                git(folder, "add", "--", name)
 
 
 def _rename_imports(project: Project, folder: Path) -> None:
@@ -143,8 +83,8 @@ def _rename_imports(project: Project, folder: Path) -> None:
     found = run_git(folder, "grep", "-lzF", OLD_IMPORT, "--", f"{project.prefix}tests")
     for name in filter(None, found.stdout.split("\0")):
         if name.endswith(".py"):
-            text = (folder / name).read_bytes().decode()
-            (folder / name).write_bytes(with_new_place_of_testing(text).encode())
+            data = (folder / name).read_bytes()
+            (folder / name).write_bytes(changed(name, data, with_new_place_of_testing))
             if name not in unmerged:
                 git(folder, "add", "--", name)
 
@@ -178,12 +118,16 @@ def _settle(project: Project, folder: Path, commits: Commits, name: str, stages:
 
 
 def _mend(folder: Path, name: str, own: str, stages: set[int], outcome: Outcome) -> None:
-    if stages == {1, 2, 3} and is_shared(own):
+    if stages == {1, 2, 3} and is_shared(own) and not _has_marks(folder, name):
         file = folder / name
-        text, left = mended(own, file.read_bytes().decode())
-        file.write_bytes(text.encode())
-        if left == 0:
+        file.write_bytes(changed(own, file.read_bytes(), lambda text: mended(own, text)[0]))
+        if not has_marks(text_of(own, file.read_bytes())):
             git(folder, "add", "--force", "--", name)
             outcome.mended.append(name)
             return
     outcome.conflicts.append(name)
+
+
+def _has_marks(folder: Path, name: str) -> bool:
+    """Whether the user's own text has marks of a conflict, which could not be told from the merge's."""
+    return has_marks(git(folder, "show", f":2:{name}"))

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from queue_template import record
 from queue_template.answers import answers_of
+from queue_template.filters import names_under_a_filter, without_filters
 from queue_template.git import COMMAND, TemplateError, git, run_git
 from queue_template.launch import COPIER, CRUFT, link_file, read_link
 
@@ -51,9 +53,9 @@ class Project:
             ) from None
         return state
 
-    def git_path(self, name: str) -> Path:
-        """A file of ours in git's own folder."""
-        return self.top / git(self.top, "rev-parse", "--git-path", name).strip()
+    def git_folder(self) -> Path:
+        """git's own folder, of this worktree."""
+        return self.top / git(self.top, "rev-parse", "--git-dir").strip()
 
     def mirror(self) -> Path:
         """Where the template is kept, so that what it has need not be fetched again: in git's own folder, too."""
@@ -77,38 +79,72 @@ def find_folder(start: Path | None = None) -> Path:
 def find_project(start: Path | None = None) -> Project:
     """The project here. Raises TemplateError if there is none, if it is in no git repository, or without a commit."""
     path = find_folder(start)
-    if run_git(path, "rev-parse", "--verify", "--quiet", "HEAD").returncode != 0:
+    found = run_git(path, "rev-parse", "--show-toplevel")
+    if found.returncode != 0 and "not a git repository" not in found.stderr:
+        raise TemplateError(f"git says no: {found.stderr.strip()}")
+    if found.returncode != 0 or run_git(path, "rev-parse", "--verify", "--quiet", "HEAD").returncode != 0:
         raise TemplateError(
             "This needs a git repository with a commit, to merge and to undo in. "
             "Make one: git init, git add --all, git commit -m 'From the template'"
         )
-    top = Path(git(path, "rev-parse", "--show-toplevel").strip())
-    return Project(path, top, git(path, "rev-parse", "--show-prefix").strip())
+    return Project(path, Path(found.stdout.strip()), git(path, "rev-parse", "--show-prefix").strip())
 
 
 def check_nothing_is_left(project: Project) -> None:
-    """Raise TemplateError if an earlier update left conflicts, by whatever command it was made."""
-    unmerged = {line.partition("\t")[2] for line in git(project.top, "ls-files", "--unmerged").splitlines()}
-    both = ("grep", "-l", "--full-name", "--all-match", "-e", f"^{'<' * 7} ", "-e", f"^{'>' * 7} ")
-    marked = set(run_git(project.path, *both).stdout.splitlines())
-    listed = git(project.top, "ls-files", "--cached", "--others", "--exclude-standard")
-    rejected = {name for name in listed.splitlines() if name.endswith(".rej")}
-    if unmerged | marked | rejected:
+    """Raise TemplateError if an earlier update left conflicts, or was broken off.
+
+    Marks that are committed count if this tool wrote them, and files of cruft's if nobody committed them: a user may
+    have both among the data of their tests.
+    """
+    folder = project.git_folder()
+    begun = record.load(folder)
+    if begun and not begun.done:
+        raise TemplateError(f"'{begun.what}' was broken off. Take back what it had begun: {COMMAND} undo")
+    unmerged = git(project.top, "ls-files", "--unmerged", "-z").split("\0")
+    left = {line.partition("\t")[2] for line in filter(None, unmerged)} | set(
+        record.left_conflicts(folder, project.top)
+    )
+    others = git(project.path, "ls-files", "--others", "--exclude-standard", "--full-name", "-z").split("\0")
+    left |= {name for name in others if name.endswith(".rej")}
+    if left:
         raise TemplateError(
-            f"Conflicts of an earlier merge are left in: {', '.join(sorted(unmerged | marked | rejected))}. Resolve "
+            f"Conflicts of an earlier merge are left in: {some(sorted(left))}. Resolve "
             "them and commit (apply by hand what is in a .rej file, then delete it), or take the merge back: "
             f"{COMMAND} undo, or git merge --abort if it was a merge of your own"
         )
 
 
 def check_clean(project: Project) -> None:
-    """Raise TemplateError unless all work is committed."""
+    """Raise TemplateError unless all work in the project's folder is committed. Work elsewhere may lie."""
     check_nothing_is_left(project)
     # A lock is made anew by whatever runs next, and the template has none: it is in nobody's way.
-    dirty = [line for line in git(project.top, "status", "--porcelain").splitlines() if not LOCK.search(line)]
+    dirty = [line[3:] for line in uncommitted(project) if not LOCK.search(line)]
     if dirty:
-        names = ", ".join(line[3:] for line in dirty[:8]) + (", ..." if len(dirty) > 8 else "")
         raise TemplateError(
-            f"Not committed: {names}. Commit it or stash it first (git stash -u), so that what comes from the template "
-            "can be told from your own work, and undone without touching it."
+            f"Not committed: {some(dirty)}. Commit it or stash it first (git stash -u), so that what comes from the "
+            "template can be told from your own work, and undone without touching it."
         )
+
+
+def uncommitted(project: Project) -> list[str]:
+    """What `git status` says of the project's folder, in the short format."""
+    words = ("status", "--porcelain", "-z", "--no-renames", "--ignore-submodules=dirty", "--", project.prefix or ".")
+    done = run_git(project.top, *words)
+    if done.returncode == 0:
+        return list(filter(None, done.stdout.split("\0")))
+    # A filter that can't run here, such as git-lfs without its program. What is under it is looked at before it is
+    # written, if it is written at all.
+    lines = list(filter(None, git(project.top, *without_filters(project.top), *words).split("\0")))
+    filtered = names_under_a_filter(project.top, [line[3:] for line in lines])
+    return [line for line in lines if line[3:] not in filtered]
+
+
+def staged_elsewhere(project: Project) -> bool:
+    """Whether there is work in the index that `git commit` would take along."""
+    staged = git(project.top, "diff", "--cached", "--name-only", "-z", "HEAD").split("\0")
+    return not all(name.startswith(project.prefix) for name in staged if name)
+
+
+def some(names: list[str]) -> str:
+    """As many of the names as fit on a screen."""
+    return ", ".join(names[:8]) + (f", and {len(names) - 8} more" if len(names) > 8 else "")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import CompletedProcess
 
-from queue_template.git import TemplateError, git, run_git
+from queue_template.git import COMMAND, TemplateError, git, run_git
 from queue_template.launch import address
 
 RELEASE = re.compile(r"v?(\d+)\.(\d+)\.(\d+)")
@@ -15,10 +16,13 @@ CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@(?=[^/])")
 NEWEST = "refs/template/HEAD"
 REFS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*", f"+HEAD:{NEWEST}")
 MOVED = (
-    'If it has moved, change "template" in .cruft.json; if it is private, git needs a key or a credential helper for '
-    "it; if it is a folder of another machine, put its URL there."
+    f"If it has moved, or is a folder of another machine: {COMMAND} link URL; if it is private, git needs a key or a "
+    "credential helper for it."
 )
-REWRITTEN = "If its history was rewritten, put the commit that the project was last updated to into .cruft.json."
+REWRITTEN = (
+    "If its history was rewritten, put the commit that the project was last updated to into .cruft.json "
+    "(into .copier-answers.yml as _commit_hash and _commit)."
+)
 Version = tuple[int, int, int]
 
 
@@ -45,16 +49,18 @@ class Releases:
 
     def fetch(self, advice: str = MOVED) -> None:
         """Bring the mirror up to date. Raises TemplateError, which ends with the advice."""
-        done = run_git(
-            self.folder, "fetch", "--quiet", "--prune", "--force", self._url, *REFS, environment=self._environment
-        )
+        done = self._run("fetch", "--quiet", "--prune", "--force", self._url, *REFS, **self._environment)
         if done.returncode != 0:
             said = without_secrets(" ".join(done.stderr.split()))
             raise TemplateError(f"The template can't be read: {self._shown} ({said}). {advice}")
 
     def has(self, commit: str) -> bool:
         """Whether the mirror has this commit."""
-        return run_git(self.folder, "cat-file", "-e", f"{commit}^{{commit}}").returncode == 0
+        return self._run("cat-file", "-e", f"{commit}^{{commit}}").returncode == 0
+
+    def has_released(self, commit: str) -> bool:
+        """Whether a branch or a tag has this commit; a mirror may have others, of a template that was here before."""
+        return bool(run_git(self.folder, "for-each-ref", "--count=1", "--contains", commit).stdout)
 
     def latest(self) -> str:
         """The tag of the latest release, or the newest commit of a template that has none."""
@@ -64,7 +70,7 @@ class Releases:
     def commit(self, reference: str, advice: str = REWRITTEN) -> str:
         """The commit of a tag, a branch or a commit. Raises TemplateError if there is none."""
         for name in (f"refs/tags/{reference}", f"refs/heads/{reference}", reference):
-            done = run_git(self.folder, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+            done = self._run("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
             if done.returncode == 0:
                 return done.stdout.strip()
         releases = ", ".join(self._tags()) or "none"
@@ -72,24 +78,36 @@ class Releases:
 
     def has_tool(self, commit: str) -> bool:
         """Whether the template had this tool at the commit, in its own repository."""
-        return run_git(self.folder, "cat-file", "-e", f"{commit}:queue_template/cli.py").returncode == 0
+        return self._run("cat-file", "-e", f"{commit}:queue_template/cli.py").returncode == 0
 
     def name(self, commit: str) -> str:
         """`v1.2.0`, or `v1.2.0-3-gabcdef0` for three commits later, or the commit."""
-        return git(self.folder, "describe", "--tags", "--always", commit).strip()
+        return self._git("describe", "--tags", "--always", commit).strip()
+
+    def tag(self, commit: str) -> str | None:
+        """The tag of a commit, if it has one."""
+        name = self.name(commit)
+        return name if self._run("rev-parse", "--verify", "--quiet", f"refs/tags/{name}").stdout else None
 
     def contains(self, commit: str, other: str) -> bool:
         """Whether `commit` is `other`, or came after it."""
-        return run_git(self.folder, "merge-base", "--is-ancestor", other, commit).returncode == 0
+        return self._run("merge-base", "--is-ancestor", other, commit).returncode == 0
 
     def notes(self, old: str, new: str) -> list[Notes]:
         """What the CHANGELOG of the commit `new` says of the releases after the commit `old`, newest first."""
-        text = run_git(self.folder, "show", f"{new}:CHANGELOG.md").stdout
-        before = {notes.version for notes in parse(run_git(self.folder, "show", f"{old}:CHANGELOG.md").stdout)}
+        text = self._run("show", f"{new}:CHANGELOG.md").stdout
+        before = {notes.version for notes in parse(self._run("show", f"{old}:CHANGELOG.md").stdout)}
         return [notes for notes in parse(text) if notes.version not in before]
 
+    def _git(self, *arguments: str) -> str:
+        return git(self.folder, *arguments, environment={"GIT_DIR": str(self.folder)})
+
+    def _run(self, *arguments: str, **environment: str) -> CompletedProcess[str]:
+        """Run git in the mirror. It is named, since git may be told to find no bare repository by itself."""
+        return run_git(self.folder, *arguments, environment={"GIT_DIR": str(self.folder), **environment})
+
     def _tags(self) -> list[str]:
-        return git(self.folder, "tag").splitlines()
+        return self._git("tag").splitlines()
 
 
 def version_of(tag: str) -> Version | None:

@@ -46,13 +46,15 @@ def render(
     clone: Path, folder: Path, state: dict[str, Any], skip: list[str], commit: str, answers: dict[str, Any]
 ) -> Render:
     """Render into `folder`. What matches a pattern of `skip` is left out, as `cruft update` does."""
-    folder.mkdir(parents=True)
+    temporary = folder.with_name(f"{folder.name} temporary")
+    for new in (folder, temporary):
+        new.mkdir(parents=True)
     answers_file = folder / "answers.json"
     answers_file.write_text(json.dumps(answers), encoding="utf-8")
     options = ["--no-input", "--default-config", "--checkout", commit, "--extra-context-file", str(answers_file)]
     if state.get("directory"):
         options += ["--directory", state["directory"]]
-    call_cruft("create", *options, "--output-dir", str(folder), str(clone))
+    call_cruft("create", *options, "--output-dir", str(folder), str(clone), scratch=temporary)
     (project,) = (path for path in folder.iterdir() if path.is_dir())
     project, made = with_state(project, state)
     for pattern in skip:
@@ -70,12 +72,16 @@ def with_state(project: Path, state: dict[str, Any]) -> tuple[Path, dict[str, An
     return project, made | ({"skip": state["skip"]} if "skip" in state else {})
 
 
-def call_cruft(*arguments: str, folder: Path | None = None) -> None:
-    """Run cruft. Raises TemplateError with what it, or the template, says of a wrong answer."""
+def call_cruft(*arguments: str, folder: Path | None = None, scratch: Path | None = None) -> None:
+    """Run cruft, in a folder, and with its temporary files in another one.
+
+    Raises TemplateError with what it, or the template, says of a wrong answer.
+    """
+    temporary = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch)) if scratch else {}
     done = subprocess.run(
         [*CRUFT, *arguments],
         cwd=folder,
-        env={**clean_environment(), **ENVIRONMENT},
+        env={**clean_environment(), **ENVIRONMENT, **temporary},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -91,6 +97,8 @@ def call_cruft(*arguments: str, folder: Path | None = None) -> None:
 
 
 def write_state(file: Path, state: dict[str, Any]) -> None:
-    """Write `.cruft.json` as cruft does, or `.copier-answers.yml` as copier does."""
-    text = in_copiers_words(state) if file.name == COPIER else json.dumps(state, ensure_ascii=False, indent=2) + "\n"
-    file.write_bytes(text.encode())
+    """Write `.cruft.json` as cruft does, or `.copier-answers.yml` as copier does. One that says the same stays."""
+    if file.name == COPIER:
+        file.write_bytes(in_copiers_words(state).encode())
+    elif not file.is_file() or json.loads(file.read_text(encoding="utf-8")) != state:
+        file.write_bytes((json.dumps(state, ensure_ascii=False, indent=2) + "\n").encode())

@@ -8,9 +8,9 @@ import sys
 from importlib.metadata import PackageNotFoundError, distribution
 
 from queue_template import launch
-from queue_template.answers import answers_of
 from queue_template.change import Change, Options, apply, opened
 from queue_template.project import Project, check_clean
+from queue_template.queues import answers_now
 from queue_template.releases import Notes, Releases
 
 HANDED_ON = "QUEUE_TEMPLATE_HANDED_ON"
@@ -34,7 +34,7 @@ def update(project: Project, options: Options, to: str | None, answers: dict[str
             return launch.run(state["template"], project.path, new, sys.argv[1:])
         show_notes(releases.notes(old, new))
         what = f"Update the template from {releases.name(old)} to {releases.name(new)}"
-        change = Change(what, new, answers_of(state) | answers)
+        change = Change(what, new, answers_now(project, state) | answers)
         return apply(project, options, releases, scratch, change)
 
 

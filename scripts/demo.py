@@ -1,6 +1,7 @@
 """`make demo`: bakes the default answers, and follows two messages through the service, without any broker.
 
-Exit code 0 means that every step was seen to happen.
+Without make, on Windows too: `uv run --no-project --with cookiecutter python -m scripts.demo`. Exit code 0 means that
+every step was seen to happen.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ OUT = ROOT / "build" / "demo"
 PROJECT = OUT / "queue-service"
 KEY = "demo-key"
 PATIENCE = 30.0
+WINDOWS = os.name == "nt"
 
 HANDLER = '''"""Handlers of the queue user_channel, as somebody might fill them in."""
 
@@ -69,9 +71,9 @@ def main() -> int:
     step("Baking the default answers into build/demo")
     shutil.rmtree(OUT, ignore_errors=True)
     template = export(ROOT / "build" / "template")
-    run([ROOT / ".tools/bin/cookiecutter", "--no-input", "--output-dir", OUT, template], quiet=True)
+    run([sys.executable, "-m", "cookiecutter", "--no-input", "--output-dir", OUT, template], quiet=True)
     step("Installing it (the downloads)")
-    run(["make", "setup", f"UV={os.environ['UV']}"], cwd=PROJECT, quiet=True)
+    run([os.environ.get("UV", "uv"), "sync", "--dev"], cwd=PROJECT, quiet=True)  # make setup
     step("Filling in the handler: one kind of audio fails five times")
     (PROJECT / "app/queue/handlers/user_channel.py").write_text(HANDLER, encoding="utf-8")
     change_queues_yaml()
@@ -91,7 +93,7 @@ def main() -> int:
         service.see("sent long_audio to user 124 (attempt 1)")
         step("GET /health/queue")
         print(json.dumps(service.get("/health/queue"), indent=2), flush=True)
-        step("Stopping it by SIGTERM: it drains, and ends")
+        step("Stopping it" if WINDOWS else "Stopping it by SIGTERM: it drains, and ends")
         service.stop()
     step(f"All of it happened, in {time.monotonic() - started:.0f} s. The project is in build/demo/queue-service.")
     return 0
@@ -106,7 +108,7 @@ class Service:
             self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         port = self.url.rpartition(":")[2]
         self.process = subprocess.Popen(
-            [PROJECT / ".venv/bin/python", "-m", "app"],
+            [PROJECT / (".venv/Scripts/python.exe" if WINDOWS else ".venv/bin/python"), "-m", "app"],
             cwd=PROJECT,
             env={**os.environ, "QUEUE_PROVIDER": "memory", "API_KEY": KEY, "PORT": port, "LOG_LEVEL": "INFO"},
             stdout=subprocess.PIPE,
@@ -171,13 +173,13 @@ class Service:
             return json.load(answer)
 
     def stop(self) -> None:
-        """SIGTERM, and wait for the end."""
-        self.process.send_signal(signal.SIGTERM)
+        """SIGTERM, and wait for the end. Windows has no such signal, and ends the process by force."""
+        self.process.terminate()
         try:
             code = self.process.wait(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             fail("the service did not end on SIGTERM", self.lines)
-        if code not in (0, -signal.SIGTERM):
+        if code not in (0, 1 if WINDOWS else -signal.SIGTERM):
             fail(f"the service ended with {code}", self.lines)
         print("    ended")
 

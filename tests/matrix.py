@@ -19,8 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from queue_template import change, commands, render
+from queue_template.answers import answers_of
 from queue_template.change import Options
+from queue_template.link import MADE_FROM
 from queue_template.project import find_project
+from queue_template.queues import answers_now
 from queue_template.upgrade import update
 from scripts.export import export
 from tests.releases import RELEASES, make_repository
@@ -195,11 +198,13 @@ class Walk:
     def difference(self) -> str:
         """What differs from a fresh bake, in the bytes or the list of files."""
         state = self.project.state()
-        answers = {name: value for name, value in state["context"]["cookiecutter"].items() if name[0] != "_"}
-        fresh = self.renders.render(state["commit"], answers).path
+        fresh = content(self.renders.render(state["commit"], answers_now(self.project, state)).path)
+        # What it was made from is not written for every queue that is added.
+        recorded = content(self.renders.render(state["commit"], answers_of(state)).path)
+        fresh[MADE_FROM] = recorded[MADE_FROM]
         listed = run(self.project.path, "git", "ls-files").splitlines()
         ours = {name: (self.project.path / name).read_bytes() for name in listed if name != ".cruft.json"}
-        names = different(ours, content(fresh))
+        names = different(ours, fresh)
         return f"not the fresh bake: {names}" if names else ""
 
     def lost_lines(self) -> list[str]:

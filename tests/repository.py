@@ -24,6 +24,7 @@ def environment() -> dict[str, str]:
         **GIT,
         "PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}",
         "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONSAFEPATH": "",  # `python -m` finds what is in the folder
     }
 
 

@@ -111,6 +111,11 @@ def test_a_uv_that_is_too_old_is_told_so(folder: Path) -> None:
     assert "Required uv version `>=99` does not match the running version" in said[0]
 
 
+def test_the_service_is_found_whatever_the_machine_says_of_paths(folder: Path) -> None:
+    variables = {"PYTHONSAFEPATH": "1", "QUEUES_FILE": "/nowhere/queues.yaml"}
+    assert "/nowhere/queues.yaml" in run(folder, "make", "run", code=2, **variables)
+
+
 def test_every_recipe_goes_by_uv(folder: Path) -> None:
     makefile = (folder / "Makefile").read_text(encoding="utf-8")
     recipes = [line for line in makefile.splitlines() if line.startswith("\t") and not line.startswith("\t@")]

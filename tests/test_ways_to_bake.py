@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import compileall
+import importlib.util
 import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +17,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import TOOLS, Bake, Project
+from tests.releases import make_repository
+from tests.repository import run
 
 PROGRAM = """
 import os, sys
@@ -32,6 +37,7 @@ main(sys.argv[2:], prog_name="cookiecutter")
 """
 """cookiecutter, to which something happens when it comes to a file."""
 FULL = "raise OSError(28, os.strerror(28))"
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="Windows has other signals, modes and links")
 PRESSED = "os.kill(os.getpid(), __import__('signal').SIGINT)"
 
 
@@ -206,6 +212,7 @@ def test_a_bake_over_a_file_of_somebody_elses_is_refused(
     assert "which the bake would write over" in refused(home, "--no-input", *options, template)
 
 
+@POSIX
 def test_a_bake_never_follows_a_link_out_of_its_folder(template: Path, home: Path) -> None:
     elsewhere = home.parent / "out/elsewhere"
     elsewhere.mkdir(parents=True)
@@ -224,7 +231,8 @@ def test_a_bake_goes_into_a_folder_with_other_files(
     (project / "LICENSE").chmod(0o444)
     cookiecutter(home, "--no-input", *options, template)
     assert (project / "LICENSE").read_text() == "mine\n"
-    assert (project / "LICENSE").stat().st_mode & 0o777 == 0o444
+    assert not (project / "LICENSE").stat().st_mode & stat.S_IWUSR
+    (project / "LICENSE").chmod(0o644)
     (project / "LICENSE").unlink()
     (project / ".git").rmdir()
     check_same(project, bake())
@@ -254,6 +262,7 @@ def test_a_folder_that_can_not_be_made_costs_one_line(template: Path, home: Path
     assert "The project can't be written: " in refused(home, "--no-input", template)
 
 
+@POSIX
 @pytest.mark.parametrize("name", ["Makefile", "queues.yaml"])
 def test_ctrl_c_while_files_are_written_leaves_no_half_of_a_project(
     template: Path, bake: Bake, home: Path, name: str
@@ -262,6 +271,7 @@ def test_ctrl_c_while_files_are_written_leaves_no_half_of_a_project(
     check_same(home.parent / "out/queue-service", bake())
 
 
+@POSIX
 def test_ctrl_c_while_questions_are_asked_leaves_nothing(template: Path, home: Path) -> None:
     command = [str(TOOLS / "cookiecutter"), "--output-dir", str(home.parent / "out"), str(template)]
     environment = {**os.environ, "HOME": str(home)}
@@ -275,3 +285,34 @@ def test_ctrl_c_while_questions_are_asked_leaves_nothing(template: Path, home: P
         asking.communicate()
     assert asking.returncode == 1
     assert not (home.parent / "out").exists()
+
+
+@POSIX
+def test_a_template_that_is_read_only_and_byte_compiled_makes_the_same_project(
+    template: Path, bake: Bake, home: Path
+) -> None:
+    installed = shutil.copytree(template, home.parent / "installed/queue-template")
+    assert compileall.compile_dir(installed / "{{cookiecutter.project_slug}}/app/queue/settings", quiet=1)
+    cached = Path(importlib.util.cache_from_source(str(installed / "queue_template_extension.py")))
+    cached.mkdir(parents=True)  # what nobody can unlink, not even root
+    for path in installed.rglob("*"):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    cookiecutter(home, "--no-input", installed)
+    made = home.parent / "out/queue-service"
+    check_same(made, bake())
+    assert not [path for path in made.rglob("*") if not path.stat().st_mode & stat.S_IWUSR]
+
+
+def test_a_zip_of_the_template_makes_the_same_project(template: Path, bake: Bake, home: Path) -> None:
+    zipped = shutil.make_archive(str(home / "queue-template"), "zip", template.parent, template.name)
+    cookiecutter(home, "--no-input", zipped)
+    check_same(home.parent / "out/queue-service", bake())
+
+
+def test_a_clone_with_the_line_endings_of_windows_makes_the_same_project(
+    template: Path, bake: Bake, home: Path
+) -> None:
+    repository = make_repository(template, home / "released/queue-template")
+    run(home, "git", "clone", "--quiet", "--config", "core.autocrlf=true", str(repository), "queue-template")
+    cookiecutter(home, "--no-input", home / "queue-template")
+    check_same(home.parent / "out/queue-service", bake())

@@ -118,8 +118,8 @@ class Subject:
 
     @asynccontextmanager
     async def publisher(self, **keys: Any) -> AsyncIterator[QueuePublisher]:
-        """A publisher, closed at the end."""
-        publisher = get_publisher(self.config(**keys))
+        """A publisher, closed at the end. It has time, unless a test says otherwise: the machine may be busy."""
+        publisher = get_publisher(self.config(**{"publish_timeout": 60, **keys}))
         try:
             yield publisher
         finally:

@@ -14,9 +14,9 @@ from app.queue.errors import BrokerError, BrokerUnavailableError
 from app.queue.interfaces import Arrival, Delivery, Message
 from app.queue.processor import MessageProcessor
 from app.queue.providers.rabbitmq import consumer
-from app.queue.providers.rabbitmq.acks import ConsumeChannel
 from app.queue.providers.rabbitmq.channel import Channel, PublishChannel
 from app.queue.providers.rabbitmq.consumer import AsyncRabbitMQConsumer
+from app.queue.providers.rabbitmq.deliveries import ConsumeChannel
 from app.queue.setup import get_processor
 from core_tests.tools.example import queue_config
 from core_tests.tools.rabbitmq_queues import channel, depth, drain, publish

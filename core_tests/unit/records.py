@@ -34,7 +34,6 @@ class Consumer(QueueConsumer):
         self.has_link = False
         self.held: list[int] = []
         """What room was made for."""
-        self.settles_within: float | None = None
 
     async def open(self) -> None:
         self.has_link = self.receives = True
@@ -61,10 +60,6 @@ class Consumer(QueueConsumer):
     @property
     def registered(self) -> bool:
         return self.receives
-
-    @property
-    def settle_within(self) -> float | None:
-        return self.settles_within
 
     def _check(self) -> None:
         if not self.has_link:

@@ -23,7 +23,7 @@ PATIENCE = 0.25
 def bench_of(settle_within: float | None = PATIENCE, **keys: Any) -> Bench:
     """A worker that is not open yet."""
     made = Bench(Claims(), **keys)
-    made.consumer.settles_within = settle_within
+    made.consumer.settle_within = settle_within
     return made
 
 
@@ -64,7 +64,7 @@ async def test_what_a_link_told_holds_from_the_next_one_on(caplog: pytest.LogCap
     one = await opened(1800.0)
     assert not caplog.records
     await one.lose_link()
-    one.consumer.settles_within = PATIENCE
+    one.consumer.settle_within = PATIENCE
     await one.worker.open()
     assert "within 0.25 s" in caplog.text
     await one.begin(work())

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.queue.broker.ack_window import BATCH_DELAY, STALL_DELAY, Ack, AckWindow
-from app.queue.providers.rabbitmq.acks import Acks
+from app.queue.providers.rabbitmq.deliveries import Acks
 from core_tests.tools.waiting import eventually
 
 

@@ -67,6 +67,14 @@ def test_an_attribute_names_a_queue_that_can_not_be_a_modules_name(write: Write)
     assert processor.handler("orders_eu") is None
 
 
+def test_a_package_handles_the_queue_of_its_name_with_a_class_from_a_module_in_it(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "orders").mkdir()
+    write("orders/handler", handler("PurchaseHandler"))
+    write("orders/other", handler("OtherHandler"))
+    write("orders/__init__", "from .handler import PurchaseHandler\n")
+    assert type(registered().handler("orders")).__name__ == "PurchaseHandler"
+
+
 def test_models_imported_handlers_and_private_names_are_not_in_the_way(write: Write) -> None:
     write("_shared", handler("SharedHandler"))
     write(

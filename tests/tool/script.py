@@ -45,3 +45,14 @@ def conflicting(project: Project, repository: Path) -> None:
     change(project.path / "app/queue/policy.py", "MAX_CRASHES = 6", "MAX_CRASHES = 9")
     commit(project.path, "Work")
     publish(repository, CORE)
+
+
+def everything(folder: Path) -> dict[str, object]:
+    """All that is there, ignored files and links and modes too, and what the index says."""
+    found: dict[str, object] = {"index": run(folder, "git", "ls-files", "-v", "-s")}
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if name.partition("/")[0] != ".git":
+            mode = path.lstat().st_mode
+            found[name] = (mode, path.readlink() if path.is_symlink() else None if path.is_dir() else path.read_bytes())
+    return found

@@ -45,12 +45,42 @@ def test_a_resolved_conflict_is_committed_and_the_next_update_is_clean(project: 
     assert "the message is finished" in project.read(HANDLER)
 
 
-@pytest.mark.parametrize("left", ["marker", "rej"])
-def test_what_another_merge_left_behind_stops_every_command(project: Project, left: str) -> None:
-    if left == "marker":
-        (project.path / "app/main.py").write_text("<<<<<<< HEAD\na\n=======\nb\n>>>>>>> other\n", encoding="utf-8")
+@pytest.mark.parametrize("left", ["marks", "rej"])
+def test_what_an_update_left_behind_stops_every_command(project: Project, repository: Path, left: str) -> None:
+    if left == "marks":
+        conflicting(project, repository)
+        script(project, "update", "--yes", code=3)
         commit(project.path, "Committed by mistake")
+        name = "app/queue/policy.py"
     else:
-        (project.path / "app/main.py.rej").write_text("@@ -1 +1 @@\n", encoding="utf-8")
+        name = "app/main.py.rej"
+        (project.path / name).write_text("@@ -1 +1 @@\n", encoding="utf-8")
     for command in (["status"], ["update", "--yes"], ["add-queue", "--yes", "more"]):
-        assert "Conflicts of an earlier merge are left in: app/main.py" in script(project, *command, code=1)
+        assert f"Conflicts of an earlier merge are left in: {name}" in script(project, *command, code=1)
+    (project.path / name).write_text("# resolved\n", encoding="utf-8")
+    if left == "rej":
+        (project.path / name).unlink()
+    assert "v0." in script(project, "status")
+
+
+def test_marks_and_rej_files_that_the_user_committed_as_data_of_tests_stop_nothing(
+    project: Project, repository: Path
+) -> None:
+    marks = "<<<<<<< HEAD\na\n||||||| base\nb\n=======\nc\n>>>>>>> other\n"
+    data = project.path / "tests/data"
+    data.mkdir()
+    (data / "conflict.txt").write_text(marks, encoding="utf-8")
+    (data / "patch.rej").write_text("@@ -1 +1 @@\n", encoding="utf-8")
+    with (project.path / HANDLER).open("a", encoding="utf-8") as file:
+        file.write(f'\n\nMARKS = """\n{marks}"""\n')
+    commit(project.path, "Data of tests")
+    publish(repository, STUB)
+    script(project, "update", "--yes")
+    assert "the message is finished" in project.read(HANDLER)
+    assert f'MARKS = """\n{marks}"""' in project.read(HANDLER)
+    commit(project.path, "Updated")
+    # Beside a true conflict they stay, too: nothing of it is taken for a hunk of the merge's.
+    script(project, "add-type", "--yes", "orders", "order.paid", code=3)
+    assert f'MARKS = """\n{marks}"""' in project.read(HANDLER)
+    script(project, "undo")
+    assert status(project) == []

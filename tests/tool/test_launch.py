@@ -105,6 +105,8 @@ def test_a_private_template_is_read_with_the_token_of_its_address_which_is_shown
 
 def test_ctrl_c_while_it_asks_changes_nothing(project: Project) -> None:
     pty = pytest.importorskip("pty", reason="a terminal is needed to press a key in, and Windows has none")
+    if shutil.which("setsid") is None:
+        pytest.skip("setsid of util-linux is needed, to give the programs a terminal of their own")
     user, terminal = pty.openpty()
     # A session of its own, whose terminal this is: so the key reaches every program in it.
     command = ["setsid", "--ctty", "--wait", sys.executable, "template.py", "add-queue", "more"]
@@ -135,7 +137,9 @@ def test_what_is_lacking_is_said_in_one_line(project: Project, repository: Path,
     fetching, error = said.splitlines()
     assert fetching.startswith("Fetching queue-template at ")
     assert error.startswith("Error: uv has no queue-template at ")
-    assert f"in its cache, and can't fetch it from {repository.as_uri()}: " in error
+    assert f"in its cache, and can't fetch it from {repository.as_uri()}: fatal: " in error
+    assert "does not appear to be a git repository" in error
+    assert error.endswith("template.py link URL")
     assert status(project) == []
 
 
@@ -150,6 +154,7 @@ def test_it_works_from_another_folder_and_with_an_environment_of_somebody_elses(
     assert "order.paid" in project.read(HANDLER)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a link to a program needs a right there")
 def test_without_uv_it_says_where_to_get_it(project: Project, tmp_path: Path) -> None:
     git = shutil.which("git")
     assert git is not None
@@ -175,8 +180,20 @@ def test_a_project_of_plain_cookiecutter_is_told_to_link_and_is_linked(project: 
     said = launch(project, "update", code=1)
     assert said.startswith("Error: There is no .cruft.json. Link the project to its template, once: ")
     assert len(said.splitlines()) == 1
-    launch(project, "link", str(repository))
+    run(project.path.parent, sys.executable, f"{project.path.name}/template.py", "link", repository.name)
     assert status(project) == ["A  .cruft.json"]
+    assert str(repository) in project.read(".cruft.json")
+    commit(project.path, "Linked")
+    # Now it moves, and nothing of it is on this machine.
+    moved = repository.rename(repository.with_name("moved"))
+    launch(project, "link", str(moved), UV_CACHE_DIR=str(project.path.parent / "cache"))
+    assert status(project) == ["M  .cruft.json"]
+    assert str(moved) in project.read(".cruft.json")
+
+
+def test_a_zip_is_nothing_to_keep_up_with(project: Project) -> None:
+    (said,) = launch(project, "link", "queue-template.zip", code=1).splitlines()
+    assert said.startswith("Error: A zip has no later releases.")
 
 
 def test_the_scheduled_job_fails_when_a_release_is_out_and_its_summary_says_what_has_changed(

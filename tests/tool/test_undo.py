@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from queue_template import change as changing
+from queue_template import files, undo, writing
 from queue_template.change import Options
-from queue_template.project import find_project
+from queue_template.git import TemplateError
+from queue_template.project import check_clean, find_project
+from queue_template.record import load
 from queue_template.upgrade import update
 from tests.conftest import Project
-from tests.releases import publish
+from tests.releases import SERVICE, Release, publish
 from tests.repository import environment, run
-from tests.tool.script import CORE, script, status
+from tests.tool.script import CORE, everything, script, status
 
 
 def test_an_update_is_staged_whole_and_undo_takes_it_back(project: Project, repository: Path) -> None:
@@ -56,23 +62,166 @@ def test_what_was_undone_is_kept_each_time(project: Project) -> None:
         assert queue in run(project.path, "git", "show", f"{commit_id}:queues.yaml")
 
 
+class KilledError(BaseException):
+    """Nothing that the tool does after it counts."""
+
+
 def test_what_is_broken_off_in_the_middle_is_taken_back(
     project: Project, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(repository, CORE)
-    merge = vars(changing)["merge"]
+    before = everything(project.path)
 
-    def broken_off(found: Any, folder: Path, *rest: Any) -> Any:
-        outcome = merge(found, folder, *rest)
-        if folder == found.top:
-            assert status(project)
-            raise KeyboardInterrupt
-        return outcome
+    def broken_off(*_: object) -> None:
+        assert status(project)
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(changing, "merge", broken_off)
+    monkeypatch.setattr(writing, "put_into_index", broken_off)
     for name, value in environment().items():
         monkeypatch.setenv(name, value)
     with pytest.raises(KeyboardInterrupt):
         update(find_project(project.path), Options(yes=True), None, {})
-    assert status(project) == []
-    assert "MAX_CRASHES = 6" in project.read("app/queue/policy.py")
+    assert everything(project.path) == before
+    assert "nothing to undo" in script(project, "undo", code=1)
+
+
+def test_what_is_killed_at_any_write_is_said_by_the_next_command_and_taken_back(
+    project: Project, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wild(root: Path) -> None:
+        CORE.make(root)
+        service = root / SERVICE
+        (service / "README.pt-BR.md").unlink()
+        (service / "compose.yaml").unlink()
+        (service / "compose.yaml").mkdir()
+        (service / "compose.yaml/part.yaml").write_text("{}\n", encoding="utf-8")
+        shutil.rmtree(service / ".devcontainer")
+        (service / ".devcontainer").write_text("A file.\n", encoding="utf-8")
+        (service / "docs/parts").mkdir()
+        (service / "docs/parts/new.md").write_text("New.\n", encoding="utf-8")
+
+    publish(repository, Release("0.2.0", "wild", wild))
+    (project.path / "README.pt-BR.md").chmod(0o640)
+    before = everything(project.path)
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
+    places = [
+        (writing, "put"),
+        (writing, "remove"),
+        (writing, "put_into_index"),
+        (writing, "refresh"),
+        (writing, "save"),
+    ]
+    places += [(files, "_finish"), (undo, "save")]
+    died: list[int] = []
+
+    def killed_at_each(found: Any, what: str, steps: Any, out: Path) -> None:
+        for at in range(100):
+            count = iter(range(100))
+            with monkeypatch.context() as patch:
+                for module, name in places:
+                    patch.setattr(module, name, dying(getattr(module, name), count, at))
+                try:
+                    record = undo.begin(found, what, [step.name for step in steps], [])
+                    writing.write(found, record, steps, out)
+                except KilledError:
+                    died.append(at)
+                else:
+                    return
+            if load(found.git_folder()) is None:
+                assert everything(project.path) == before
+                continue  # it had written nothing but its note
+            with pytest.raises(TemplateError, match="was broken off"):
+                check_clean(found)
+            undo.undo(found)
+            assert everything(project.path) == before, f"killed at write {at}"
+            assert status(project) == []
+
+    monkeypatch.setattr(changing, "carry_out", killed_at_each)
+    assert update(find_project(project.path), Options(yes=True), None, {}) == 0
+    assert len(died) > 10
+    undo.undo(find_project(project.path))
+    assert everything(project.path) == before
+
+
+def test_a_disk_that_is_full_costs_one_line_and_nothing_else(
+    project: Project, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(repository, CORE)
+    before = everything(project.path)
+    count = iter(range(100))
+
+    def full(source: Path, target: Path, mode: int | None = None) -> None:
+        if next(count) == 1:
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+        files.put(source, target, mode)
+
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(writing, "put", full)
+    found = find_project(project.path)
+    with pytest.raises(TemplateError, match=r"It can't be written: .*No space left on device.* Nothing was changed"):
+        update(found, Options(yes=True), None, {})
+    assert everything(project.path) == before
+    monkeypatch.undo()
+    script(project, "update", "--yes")
+    count = iter(range(100))
+    monkeypatch.setattr(undo, "put", full)
+    with pytest.raises(TemplateError, match=r"Not all could be set back: .*No space left on device"):
+        undo.undo(found)
+    undo.undo(found)
+    assert everything(project.path) == before
+
+
+def dying(function: Any, count: Iterator[int], at: int) -> Any:
+    def or_die(*arguments: Any) -> None:
+        if next(count) == at:
+            raise KilledError
+        function(*arguments)
+
+    return or_die
+
+
+def test_an_undo_that_is_killed_is_done_again(
+    project: Project, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = everything(project.path)
+    publish(repository, CORE)
+    script(project, "update", "--yes")
+    found = find_project(project.path)
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
+    for at in range(3):
+        with monkeypatch.context() as patch:
+            count = iter(range(100))
+            for name in ("put", "remove", "put_into_index"):
+                patch.setattr(undo, name, dying(getattr(undo, name), count, at))
+            with pytest.raises(KilledError):
+                undo.undo(found)
+    undo.undo(found)
+    assert everything(project.path) == before
+
+
+def test_undo_touches_nothing_that_the_change_did_not_and_what_was_staged_is_kept_too(project: Project) -> None:
+    script(project, "add-queue", "--yes", "invoices")
+    handler = project.path / "app/queue/handlers/invoices.py"
+    handler.write_text("# staged\n", encoding="utf-8")
+    run(project.path, "git", "add", str(handler))
+    handler.write_text("# on disk\n", encoding="utf-8")
+    (project.path / "app/main.py").write_text("# since\n", encoding="utf-8")
+    (project.path / "new.txt").write_text("new\n", encoding="utf-8")
+    kept = script(project, "undo").split("git diff HEAD ")[1].split(",")[0]
+    assert sorted(status(project)) == [" M app/main.py", "?? new.txt"]
+    assert run(project.path, "git", "show", f"{kept}:app/queue/handlers/invoices.py") == "# on disk\n"
+    assert run(project.path, "git", "show", f"{kept}^2:app/queue/handlers/invoices.py") == "# staged\n"
+
+
+def test_what_has_taken_the_place_of_a_file_since_is_not_undone_over(project: Project) -> None:
+    script(project, "add-queue", "--yes", "invoices")
+    handler = project.path / "app/queue/handlers/invoices.py"
+    handler.unlink()
+    handler.mkdir()
+    (handler / "mine.txt").write_text("mine\n", encoding="utf-8")
+    said = script(project, "undo", code=1)
+    assert "Something else is now in the place of app/queue/handlers/invoices.py" in said
+    assert (handler / "mine.txt").read_text(encoding="utf-8") == "mine\n"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from app.queue.broker.errors import unconfirmed
-from app.queue.broker.pushed import PushLink
+from app.queue.broker.pushed import GONE, PushLink, Tag
 from app.queue.errors import BrokerError, BrokerUnavailableError, DeliveryLostError, PublisherBlockedError
 from app.queue.interfaces import Arrival, Delivery, Message
 from core_tests.simulator.connection import CONSUME, PUBLISH, SimulatedConnection, SimulatedLink
@@ -16,7 +16,6 @@ class ChannelLink(SimulatedLink, PushLink[SimulatedConnection]):
 
     def __init__(self, config: Any) -> None:
         super().__init__(config, CONSUME)
-        self.channel: Any = None
 
     async def opened(self, connection: SimulatedConnection) -> None:
         self.channel = await connection.call("open_channel")
@@ -30,29 +29,15 @@ class ChannelLink(SimulatedLink, PushLink[SimulatedConnection]):
             except BrokerError as error:
                 connection.lose(str(error))
 
+    def ack(self, number: int) -> None:
+        if not self.is_open:
+            raise DeliveryLostError(GONE)
+        self.connection.tell("ack", self.channel, number)
+
     def delivery(self, queue: str, tag: int, message: Message, *, redelivered: bool) -> Delivery:
         """A delivery that came by it."""
         arrival = Arrival.ABANDONED if redelivered else Arrival.NEW
-        return Delivery(queue, message, arrival, Token(self, self.channel, tag), message.message_id)
-
-
-class Token(NamedTuple):
-    """What acks a delivery: its channel, as it was then, and its number there."""
-
-    link: ChannelLink
-    channel: Any
-    tag: int
-
-    def check(self) -> None:
-        """Raise DeliveryLostError if the channel is gone."""
-        if self.link.channel is not self.channel or not self.link.is_open:
-            raise DeliveryLostError("the delivery's channel is gone")
-
-    def ack(self) -> None:
-        """Ack. Raises DeliveryLostError."""
-        self.check()
-        self.link.connection.tell("ack", self.channel, self.tag)
-        self.link.in_flight -= 1
+        return Delivery(queue, message, arrival, Tag(self, self.channel, tag), message.message_id)
 
 
 class PublishLink(SimulatedLink):

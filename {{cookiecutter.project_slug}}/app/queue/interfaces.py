@@ -79,6 +79,11 @@ class QueueConsumer(Link):
         self.dispatcher = dispatcher
         self.on_delivery: Callable[[Delivery], Coroutine[Any, Any, Any]] | None = None
         """Started as a task of its own for every delivery. Set before `open()`."""
+        self.settle_within: float | None = None
+        """Seconds after which the broker takes back what is not settled, as far as is known; None if it never does.
+
+        What can't be run in that time is given back before. A broker whose leases are prolonged has no such time.
+        """
 
     @abstractmethod
     async def stop_intake(self) -> None:
@@ -100,14 +105,6 @@ class QueueConsumer(Link):
     @abstractmethod
     def registered(self) -> bool:
         """True only while the broker would give us the next message."""
-
-    @property
-    def settle_within(self) -> float | None:
-        """Seconds after which the broker takes back what is not settled, as far as is known; None if it never does.
-
-        What can't be run in that time is given back before. A broker whose leases are prolonged has no such time.
-        """
-        return None
 
     def deliver(self, delivery: Delivery) -> None:
         """Start `on_delivery`, as a task of its own: whoever calls this may end. The worker keeps hold of the task."""

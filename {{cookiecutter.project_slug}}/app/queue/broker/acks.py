@@ -1,14 +1,19 @@
 # The template's: an update changes it. Which files are yours: README.md.
-"""BatchedAcks: one frame for many deliveries, since a frame for each is a quarter of what a message costs."""
+"""Acks in batches: one frame for many deliveries, since a frame for each is a quarter of what a message costs."""
 
 from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
 from contextlib import suppress
+from typing import Any, TypeVar
 
 from app.queue.broker.ack_window import Ack, AckWindow
-from app.queue.errors import BrokerError
+from app.queue.broker.connection import BrokerConnection
+from app.queue.broker.pushed import GONE, PushLink
+from app.queue.errors import BrokerError, DeliveryLostError
+
+Connection = TypeVar("Connection", bound=BrokerConnection[Any])
 
 FLUSH_TIMEOUT = 1.0
 
@@ -82,3 +87,36 @@ class BatchedAcks(ABC):
         self._sending = None
         if not (self._closed or self.over):
             self._wait()
+
+
+class BatchedLink(PushLink[Connection]):
+    """A link whose acks wait a moment for others to go with."""
+
+    acks: BatchedAcks | None = None
+    """Those of its channel."""
+
+    @abstractmethod
+    def make_acks(self) -> BatchedAcks:
+        """For the channel, which has just been opened."""
+
+    async def open(self) -> None:
+        await super().open()
+        if self.acks is None:
+            self.acks, self.in_flight = self.make_acks(), 0
+
+    def ack(self, number: int) -> None:
+        if self.acks is None or self.acks.over:
+            raise DeliveryLostError(GONE)
+        self.acks.ack(number)
+
+    async def flush(self) -> None:
+        """Send the acks that wait for others."""
+        if self.acks is not None and self.is_open:
+            await self.acks.flush()
+
+    async def _close(self) -> None:
+        await self.flush()
+        acks, self.acks = self.acks, None
+        await super()._close()
+        if acks is not None:
+            acks.close()

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from app.queue.broker.connection import BrokerConnection, forget
 from app.queue.broker.idle import whenever_idle
 from app.queue.broker.link import BrokerLink
 from app.queue.broker.on_their_way import OnTheirWay
-from app.queue.errors import BrokerError, BrokerUnavailableError
+from app.queue.errors import BrokerError, BrokerUnavailableError, DeliveryLostError
 from app.queue.interfaces import Arrival, Delivery, Dispatcher, QueueConsumer
 
 Connection = TypeVar("Connection", bound=BrokerConnection[Any])
@@ -19,13 +19,40 @@ Connection = TypeVar("Connection", bound=BrokerConnection[Any])
 LOOK_EVERY = 5.0
 RENEW_AFTER = 20.0
 """Seconds without a message."""
+GONE = "the delivery's channel is gone"
 
 
 class PushLink(BrokerLink[Connection]):
-    """A link over which messages come."""
+    """A link over which messages come, each with a number."""
 
+    channel: Any = None
+    """What the numbers belong to: another one each time that the link is opened. A provider sets it."""
     in_flight = 0
-    """What came over it and is not acked. The consumer counts it up, the provider's ack down."""
+    """What came over it and is not acked. The consumer counts it up, a `Tag` down."""
+
+    def ack(self, number: int) -> None:
+        """Ack what came over the channel of now, or see to it that this is done. Raises DeliveryLostError."""
+        raise NotImplementedError
+
+
+class Tag(NamedTuple):
+    """A delivery's token: the channel that it came over, and its number there."""
+
+    link: PushLink[Any]
+    channel: Any
+    number: int
+
+    def check(self) -> None:
+        """Raise DeliveryLostError if the channel is gone."""
+        if not self.link.is_open or self.link.channel is not self.channel:
+            raise DeliveryLostError(GONE)
+
+    def ack(self) -> None:
+        """Ack. Raises DeliveryLostError."""
+        if self.link.channel is not self.channel:
+            raise DeliveryLostError(GONE)
+        self.link.ack(self.number)
+        self.link.in_flight -= 1
 
 
 Link = TypeVar("Link", bound=PushLink[Any])

@@ -2,7 +2,7 @@
 """Finds the handlers: every module in this folder has one class whose name ends in `Handler`.
 
 It handles the queue that has the module's name; an attribute `queue` of the class names another, for a queue whose name
-can't be a module's.
+can't be a module's. A module that grew may be a package, whose `__init__.py` imports the class from a module in it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ def register_handlers(processor: MessageProcessor) -> None:
         found = [
             member
             for name, member in inspect.getmembers(module, inspect.isclass)
-            if member.__module__ == module.__name__ and name.endswith("Handler") and not name.startswith("_")
+            if f"{member.__module__}.".startswith(f"{module.__name__}.")
+            and name.endswith("Handler")
+            and not name.startswith("_")
         ]
         if len(found) != 1:
             names = ", ".join(member.__name__ for member in found) or "none"

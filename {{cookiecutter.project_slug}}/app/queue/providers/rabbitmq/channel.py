@@ -66,14 +66,14 @@ class Channel(BrokerLink[RabbitMQConnection]):
     def __init__(self, config: RabbitMQQueueConfig, purpose: Purpose) -> None:
         super().__init__(RabbitMQConnectionManager, config, purpose)
         self._confirms = purpose is Purpose.PUBLISH
-        self._channel: aiormq.Channel | None = None
+        self.channel: aiormq.Channel | None = None
 
     @property
     def underlay(self) -> aiormq.abc.AbstractChannel:
         """The open channel. Raises BrokerUnavailableError."""
-        if self._channel is None or not self.is_open:
+        if self.channel is None or not self.is_open:
             raise BrokerUnavailableError(NOT_CONNECTED)
-        return self._channel
+        return self.channel
 
     async def opened(self, connection: RabbitMQConnection) -> None:
         with translated("opening a channel"):
@@ -85,17 +85,17 @@ class Channel(BrokerLink[RabbitMQConnection]):
                     frame_buffer_size=FRAME_BUFFER,
                 )
         assert isinstance(channel, aiormq.Channel)
-        self._channel = channel
+        self.channel = channel
         channel.closing.add_done_callback(partial(self._on_close, channel))
 
     async def closing(self, connection: RabbitMQConnection) -> None:
-        channel, self._channel = self._channel, None
+        channel, self.channel = self.channel, None
         if channel is not None and not channel.is_closed:
             await connection.close_channel(channel)
 
     def _on_close(self, channel: aiormq.Channel, closing: asyncio.Future[Any]) -> None:
         error = None if closing.cancelled() else closing.exception()
-        if channel is self._channel:
+        if channel is self.channel:
             said = f": {reply(error)}" if isinstance(error, Exception) and (error.args or error.__cause__) else ""
             self.lose(f"the connection to the broker was lost{said}")
 
@@ -127,7 +127,7 @@ class PublishChannel(Channel):
         MessageTooLargeError if its headers are more than a frame holds or its body is more than the broker takes, and
         PublishError otherwise.
         """
-        channel = self._channel
+        channel = self.channel
         if channel is None:
             raise BrokerUnavailableError(NOT_CONNECTED)
         if self.is_blocked:

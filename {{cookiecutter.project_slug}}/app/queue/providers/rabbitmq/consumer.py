@@ -10,9 +10,8 @@ import aiormq.abc
 
 from app.queue.broker.pushed import PushedConsumer
 from app.queue.interfaces import Dispatcher
-from app.queue.providers.rabbitmq.acks import ConsumeChannel
 from app.queue.providers.rabbitmq.config import RabbitMQQueueConfig
-from app.queue.providers.rabbitmq.delivery import to_delivery
+from app.queue.providers.rabbitmq.deliveries import ConsumeChannel, to_delivery
 from app.queue.providers.rabbitmq.errors import ack_timeout, translated
 from app.queue.providers.rabbitmq.topology import ensure, queue_specs
 
@@ -30,19 +29,15 @@ class AsyncRabbitMQConsumer(PushedConsumer[ConsumeChannel]):
 
     def __init__(self, queue_name: str, config: RabbitMQQueueConfig, dispatcher: Dispatcher) -> None:
         super().__init__(queue_name, config, dispatcher)
-        self._settle_within = config.consumer_timeout or None
+        self.settle_within = config.consumer_timeout or None
 
     def make_link(self) -> ConsumeChannel:
         return ConsumeChannel(self.config)
 
     async def lost(self) -> str:
         why = await super().lost()
-        self._settle_within = ack_timeout(why) or self._settle_within
+        self.settle_within = ack_timeout(why) or self.settle_within
         return why
-
-    @property
-    def settle_within(self) -> float | None:
-        return self._settle_within
 
     async def ensure(self) -> None:
         await ensure(self.link.connection, list(queue_specs(self.config)), declare=self.config.declare)

@@ -7,9 +7,8 @@ from aiormq import spec
 
 from app.queue.interfaces import DeadLetterQueueHandler, Delivery, Place
 from app.queue.messages.message import place_name
-from app.queue.providers.rabbitmq.acks import ConsumeChannel
 from app.queue.providers.rabbitmq.config import RabbitMQQueueConfig
-from app.queue.providers.rabbitmq.delivery import to_delivery
+from app.queue.providers.rabbitmq.deliveries import ConsumeChannel, to_delivery
 from app.queue.providers.rabbitmq.errors import translated
 
 REQUEST_TIMEOUT = 10.0

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from app.queue.broker.processor import LinkedProcessor
+from app.queue.broker.pushed import Tag
 from app.queue.errors import BrokerRefusedError
 from app.queue.interfaces import Delivery, Message, Place, PublisherState
 from app.queue.messages.message import wait_of
 from app.queue.providers.rabbitmq.channel import BodyTooLargeError, PublishChannel
 from app.queue.providers.rabbitmq.config import RabbitMQQueueConfig
 from app.queue.providers.rabbitmq.connection import RabbitMQConnection
-from app.queue.providers.rabbitmq.delivery import Token
 from app.queue.providers.rabbitmq.orders import without_orders
 from app.queue.providers.rabbitmq.topology import ensure, queue_specs
 
@@ -33,8 +33,8 @@ class RabbitMQMessageHandler(LinkedProcessor[RabbitMQConnection]):
         return self.link.state
 
     async def ack(self, delivery: Delivery) -> None:  # nothing to wait for: the frame goes with those of others
-        token: Token = delivery.token
-        token.ack()
+        tag: Tag = delivery.token
+        tag.ack()
 
     def place(self, place: Place, delay: float) -> str:
         return super().place(place, wait_of(self._delays, delay))
