@@ -132,12 +132,17 @@ def link(
         str | None, typer.Option(metavar="REF", help="The tag or commit it was made from; the release it names itself.")
     ] = None,
     copier: Annotated[
-        bool, typer.Option("--copier/--cruft", help="By .copier-answers.yml, for copier, or by .cruft.json, for cruft.")
-    ] = False,
+        bool | None,
+        typer.Option("--copier/--cruft", help="By .copier-answers.yml, for copier, or by .cruft.json, for cruft."),
+    ] = None,
 ) -> int:
     """Link a project that was made by cookiecutter to its template, or change a link from cruft to copier, and back."""
-    name = COPIER if copier else CRUFT
-    return relink(find_project(), name) if url is None else link_(find_project(), url, at, name)
+    name = None if copier is None else COPIER if copier else CRUFT
+    if url is not None:
+        return link_(find_project(), url, at, name)
+    if name is None:
+        raise TemplateError("Name the template's address, or --copier or --cruft to change a link that is there.")
+    return relink(find_project(), name)
 
 
 @app.command(context_settings=PASSED_ON, add_help_option=False)

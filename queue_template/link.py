@@ -18,20 +18,23 @@ NAME_IT = "Name the tag, the branch or the commit of the template that the proje
 PRIVATE = "If it is private, git needs a key or a credential helper for it."
 
 
-def link(project: Project, url: str, reference: str | None, name: str = CRUFT) -> int:
-    """Write the file of this name for a project of plain cookiecutter, with the answers it was made with.
+def link(project: Project, url: str, reference: str | None, name: str | None = None) -> int:
+    """Write the file of this name, or `.cruft.json`, for a project of plain cookiecutter, with its own answers.
 
     In a project that has a link, `url` is where its template has moved to.
     """
     check_clean(project)
     url = lasting(url, Path.cwd())
     if CREDENTIALS.search(url.replace("://git@", "://")):
-        raise TemplateError(f"Leave user and token out of the URL, which is committed in {name}: git has helpers.")
+        raise TemplateError("Leave user and token out of the URL, which is committed: git has helpers.")
     releases = Releases(url, project.path, project.mirror())
     releases.fetch(PRIVATE)
     if project.state_file.exists():
+        there = project.state_file.name
         if reference:
-            raise TemplateError(f"There is a {project.state_file.name} already, which has the commit. Leave out --at.")
+            raise TemplateError(f"There is a {there} already, which has the commit. Leave out --at.")
+        if name not in (None, there):
+            raise TemplateError(f"There is a {there} already. To have {name} instead, leave out the URL.")
         return move(project, releases, url)
     made = made_from(project)
     reference = reference or f"v{made['version']}"
@@ -40,9 +43,9 @@ def link(project: Project, url: str, reference: str | None, name: str = CRUFT) -
     call_cruft("link", *options, str(releases.folder), folder=project.path)
     state = json.loads((project.path / CRUFT).read_text(encoding="utf-8"))
     state["checkout"] = reference
-    if name != CRUFT:
+    if name not in (None, CRUFT):
         (project.path / CRUFT).unlink()
-    stage(project.path / name, state, url)
+    stage(project, state, url, name or CRUFT)
     print(f"Linked to {reference} of {url}, and staged. Then: git commit -m 'Link to the template'")
     return 0
 
@@ -54,16 +57,16 @@ def move(project: Project, releases: Releases, url: str) -> int:
         raise TemplateError(
             f"{url} does not have the commit {state['commit'][:10]}, which the project is of. Is it another template?"
         )
-    stage(project.state_file, state, url)
+    stage(project, state, url, project.state_file.name)
     print(f"The template is now at {url}, and that is staged. Then: git commit -m 'The template has moved'")
     return 0
 
 
-def stage(file: Path, state: dict[str, Any], url: str) -> None:
-    """Write and stage the file that links the project to its template, with this address of it."""
+def stage(project: Project, state: dict[str, Any], url: str, name: str) -> None:
+    """Write and stage the file of this name, with this address of the template."""
     state["template"] = state["context"]["cookiecutter"]["_template"] = url
-    write_state(file, state)
-    git(file.parent, "add", "--force", file.name)
+    write_state(project.path / name, state)
+    git(project.path, "add", "--force", name)
 
 
 def made_from(project: Project) -> dict[str, Any]:

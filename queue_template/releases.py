@@ -19,7 +19,10 @@ MOVED = (
     f"If it has moved, or is a folder of another machine: {COMMAND} link URL; if it is private, git needs a key or a "
     "credential helper for it."
 )
-REWRITTEN = "If its history was rewritten, put the commit that the project was last updated to into .cruft.json."
+REWRITTEN = (
+    "If its history was rewritten, put the commit that the project was last updated to into .cruft.json "
+    "(into .copier-answers.yml as _commit_hash and _commit)."
+)
 Version = tuple[int, int, int]
 
 

@@ -97,11 +97,8 @@ def call_cruft(*arguments: str, folder: Path | None = None, scratch: Path | None
 
 
 def write_state(file: Path, state: dict[str, Any]) -> None:
-    """Write `.cruft.json` as cruft does, unless it says the same, or `.copier-answers.yml` as copier does."""
+    """Write `.cruft.json` as cruft does, or `.copier-answers.yml` as copier does. One that says the same stays."""
     if file.name == COPIER:
-        text = in_copiers_words(state)
-    elif file.is_file() and json.loads(file.read_text(encoding="utf-8")) == state:
-        return
-    else:
-        text = json.dumps(state, ensure_ascii=False, indent=2) + "\n"
-    file.write_bytes(text.encode())
+        file.write_bytes(in_copiers_words(state).encode())
+    elif not file.is_file() or json.loads(file.read_text(encoding="utf-8")) != state:
+        file.write_bytes((json.dumps(state, ensure_ascii=False, indent=2) + "\n").encode())

@@ -85,7 +85,8 @@ def test_a_project_of_plain_cookiecutter_is_linked_for_copier(bake: Bake, reposi
 
 def test_a_link_that_can_not_be_changed_is_said_in_one_line(project: Project, repository: Path) -> None:
     assert script(project, "link", "--cruft", code=1) == "Error: There is a .cruft.json already.\n"
-    assert script(project, "link", str(repository), "--copier", code=1) == "Error: There is a .cruft.json already.\n"
+    said = script(project, "link", str(repository), "--copier", code=1)
+    assert said == f"Error: There is a {CRUFT} already. To have {ANSWERS_FILE} instead, leave out the URL.\n"
     before = answers(project)
     del before["__prompts__"]  # of `cruft create` alone: `cruft link` writes none
     script(project, "link", "--copier")
