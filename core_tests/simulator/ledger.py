@@ -139,7 +139,7 @@ class Ledger:
         fate.path.append((place, history.crashes))
         if history.crashes > fate.redelivered:
             self.violated(f"{message.message_id} has died {history.crashes} times, and come again {fate.redelivered}")
-        if place is Place.QUEUE and history.attempts > fate.attempts:
+        if place is Place.QUEUE and history.attempts >= min(fate.attempts + 1, self.scenario.max_attempts):
             fate.more_attempts += 1
             fate.disturbed = True
         fate.attempts = history.attempts
