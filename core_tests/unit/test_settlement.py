@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ from app.queue.messages.headers import History, history_of
 from app.queue.messages.outcome import DONE, Action, Outcome, Reason
 from core_tests.tools.example import queue_config
 from core_tests.tools.waiting import eventually
-from core_tests.unit.records import Broker, Consumer, record
+from core_tests.unit.records import Broker, Consumer, delivery, record
 
 PAST = History(attempts=1, first_failed_at="2026-01-01T00:00:00.000+00:00")
 RETRY = Outcome(Action.RETRY, PAST, delay=1.5)
@@ -210,6 +211,13 @@ async def test_when_the_link_breaks_what_is_left_is_known_for_when_it_comes_agai
     bench = Bench(*before, error)
     assert await bench.settle(RETRY) is left
     assert bench.known() is left
+
+
+async def test_what_went_to_the_quarantine_is_not_done_though_its_ack_was_lost() -> None:
+    bench = Bench(AckLostError("gone"))
+    assert await bench.settle(Outcome(Action.QUARANTINE, replace(PAST, crashes=1))) is None
+    bench.record = record(delivery(queue_crashes=1, queue_moves=1))
+    assert bench.known() is None
 
 
 async def test_of_a_lost_delivery_the_task_tells_what_is_left_and_it_is_not_remembered_twice() -> None:
