@@ -102,9 +102,9 @@ def test_a_broker_that_refuses_is_said_at_once_and_again_at_a_sane_interval(
         for service in services.values():
             service.start(ready_within=0)
         for service in services.values():
-            service.wait_until(lambda: service.get("/health/live").status == 200, "the service is alive", 60)  # noqa: B023
+            service.wait_until(lambda: service.get("/health/live").status == 200, "the service is alive", 60)  # noqa: B023 - called before the next round
         said = {
-            fault: service.wait_until(lambda: refused[fault][1] in service.log, "the log says it", 30)  # noqa: B023
+            fault: service.wait_until(lambda: refused[fault][1] in service.log, "the log says it", 30)  # noqa: B023 - called before the next round
             for fault, service in services.items()
         }
         time.sleep(WATCHED)

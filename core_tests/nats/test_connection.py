@@ -152,7 +152,7 @@ async def test_a_user_with_the_documented_rights_has_all_that_are_needed(start: 
         async with running((config, handler)) as service:
             await get_health_check(config).probe()
             await service.publisher("q").publish_message("q", audio())
-            await eventually(lambda: len(handler.handled) == 1, "it came back from the DLQ, and is handled")  # noqa: B023
+            await eventually(lambda: len(handler.handled) == 1, "it came back from the DLQ, and is handled")  # noqa: B023 - awaited before the next round
 
 
 async def test_a_server_without_jetstream_says_so(start: Start) -> None:

@@ -231,7 +231,7 @@ async def test_an_intake_that_stops_and_starts_has_no_more_in_flight_than_before
     assert len(receiver.deliveries) == 9
     acked = 0
     while acked < 60:
-        await eventually(lambda: len(receiver.deliveries) > acked, "it goes on")  # noqa: B023
+        await eventually(lambda: len(receiver.deliveries) > acked, "it goes on")  # noqa: B023 - awaited before the next round
         for delivery in receiver.deliveries[acked:]:
             await processor.ack(delivery)
             acked += 1

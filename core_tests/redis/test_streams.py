@@ -259,7 +259,7 @@ async def test_what_is_deleted_under_a_consumer_is_made_again_within_5_seconds(
                 await client.delete(*[key async for key in client.scan_iter(f"*{queue_name}*")])
             deleted_at = time.monotonic()
             await publisher.publish_message(queue_name, audio(number))
-            await eventually(lambda: {message.user_id for message in handler.handled} >= {number}, "it is handled")  # noqa: B023
+            await eventually(lambda: {message.user_id for message in handler.handled} >= {number}, "it is handled")  # noqa: B023 - awaited before the next round
             assert time.monotonic() - deleted_at < 5
     assert "is not there any more" in caplog.text
 

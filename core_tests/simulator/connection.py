@@ -31,6 +31,10 @@ class SimulatedConfig(BrokerConfig):
     """Another one has connections of its own, as another process would."""
     ack_wait: float = 20.0
     """Seconds for which the polled broker lends a message."""
+    takes_back_after: float = 0.0
+    """Seconds after which the broker that pushes takes back what is not acked; 0 for never."""
+    consumer_timeout: float = 0.0
+    """What the service is told of that."""
 
     @property
     def redelivered_within(self) -> float:

@@ -23,6 +23,8 @@ def apply(world: World, fault: Fault) -> None:
     world.ledger.faults += 1
     world.ledger.note("fault", fault.what.value, fault.process, fault.seconds, fault.count)
     world.ledger.waits.troubled(_felt_until(world, fault))
+    if fault.what not in (Trouble.OUTAGE, Trouble.KILL, Trouble.DRAIN):
+        world.ledger.settles_from = max(world.ledger.settles_from, _felt_until(world, fault))
     match fault.what:
         case Trouble.CUT | Trouble.LOST_CONFIRM:
             _cut(world, fault)

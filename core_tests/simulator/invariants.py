@@ -10,7 +10,10 @@ from core_tests.simulator.world import Run
 MAX_DEATHS = 6
 """Processes that one message may kill."""
 MAX_GUESSES = 3
-"""Deaths that are not counted, for a process whose link was lost takes for its own what may have been on its way."""
+"""Deaths that are not counted, for a process whose link was lost takes for its own what may have been on its way.
+
+Each link that is lost since something was not settled in time may cost one more.
+"""
 SURELY_DONE = (Kind.GOOD, Kind.SLOW, Kind.FAILS)
 
 
@@ -38,7 +41,8 @@ def _wrong(run: Run, fate: Fate, parked: bool) -> list[str]:
         found.append("is parked, although nothing was wrong with it")
     if not parked and fate.kind not in SURELY_DONE:
         found.append(f"is not parked, after {fate.calls} calls")
-    if fate.kind is Kind.KILLER and (fate.guessed > MAX_GUESSES or fate.deaths > most_deaths(fate)):
+    most_guesses = MAX_GUESSES + run.ledger.overdue
+    if fate.kind is Kind.KILLER and (fate.guessed > most_guesses or fate.deaths > most_deaths(fate)):
         found.append(f"has killed {fate.deaths} processes")
     expected = expected_calls(fate, run.scenario)
     if expected is not None and fate.calls not in expected and not fate.disturbed:

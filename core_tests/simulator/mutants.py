@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -15,6 +16,7 @@ from app.queue.broker import leases, processor, publisher
 from app.queue.consume import (
     admission,
     attempt,
+    deadlines,
     held,
     in_flight,
     pause,
@@ -142,6 +144,11 @@ def uncounted(original: Any, history: Any, config: Any) -> Any:
     return replace(original(history, config), history=history)
 
 
+def counted_twice(original: Any, history: Any, config: Any) -> Any:
+    """A death that counts as two."""
+    return original(replace(history, crashes=history.crashes + 1), config)
+
+
 def forgets_replays(original: Any, message: Any, history: Any) -> Any:
     """A message that comes back from the DLQ as if it never had."""
     return original(message, replace(history, replays=0))
@@ -153,6 +160,12 @@ async def done_if_cancelled(original: Any, self: Any, record: Any) -> Any:
         return await original(record)
     except asyncio.CancelledError:
         return DONE
+
+
+async def gives_back_by_its_link(original: Any, self: Any, record: Any, error: Exception) -> None:
+    """What can't be settled is given back by closing the link, and so is all else that is in flight."""
+    self._intake._consumer.link.lose("it can't be settled")
+    await original(record, error)
 
 
 def instead(owner: Any, name: str, function: Callable[..., Any]) -> Wrong:
@@ -171,7 +184,14 @@ MUTANTS: dict[str, list[Wrong]] = {
     "every redelivery is its own": [around(worker.QueueWorker, "handle", as_ours)],
     "a lease is never prolonged": [(leases.Leases, "_keep", nothing_later)],
     "the supervisor gives up": [around(supervisor.Supervisor, "run", opens_once)],
+    "what others took for a death is another message": [
+        (in_flight, "comes_from", operator.eq),
+        (redeliveries, "comes_from", operator.eq),
+    ],
+    "nothing is given back before its time is up": [(deadlines.Deadlines, "set", nothing)],
+    "what can't be settled costs the link": [around(held.Held, "hold", gives_back_by_its_link)],
     # crashes
+    "a death counts twice": [instead(worker, "decide_abandoned", counted_twice)],
     "crashes are counted and never too many": [(policy, "MAX_CRASHES", 1_000_000)],
     "the second crash is one too many": [(policy, "MAX_CRASHES", 2)],
     "a crash is not counted": [instead(worker, "decide_abandoned", uncounted)],

@@ -31,11 +31,13 @@ FIRST = ("policy.py", *sorted(path.name for path in (ROOT / QUEUE / "consume").g
 UNIT = (
     "admission",
     "attempt",
+    "deadlines",
     "held",
     "in_flight",
     "intake",
     "pause",
     "policy",
+    "quarantine",
     "redeliveries",
     "settlement",
     "worker",

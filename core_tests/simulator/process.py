@@ -50,7 +50,7 @@ class Handler:
         process = self._process
         world = process.world
         if sent.work:
-            await asyncio.sleep(sent.work)
+            await self._pass(sent)
         if sent.kind is Kind.KILLER:
             world.ledger.fate(current_delivery().message_id).deaths += 1
             world.ledger.killed.add(process.life)
@@ -63,6 +63,17 @@ class Handler:
             raise Reject("never")
         if sent.kind is Kind.ALWAYS or call <= sent.fails:
             raise RuntimeError("it fails")
+
+    async def _pass(self, sent: Sent) -> None:
+        """Return when its time is over. A plain function, which runs in a thread, is left alone by all but the end."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + sent.work
+        while (left := until - loop.time()) > 0:
+            try:
+                await asyncio.sleep(left)
+            except asyncio.CancelledError:
+                if not sent.plain or self._process.draining:
+                    raise
 
 
 class Process:

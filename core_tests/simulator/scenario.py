@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -40,13 +40,14 @@ class Trouble(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One message. `work` is in seconds; `fails` is how often it does."""
+    """One message. `work` is in seconds; `fails` is how often it does; no time limit stops a `plain` function."""
 
     number: int
     kind: Kind
     at: float
     work: float
     fails: int = 0
+    plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +97,14 @@ def message_id(number: int, attempt: int) -> str:
     return f"m{number}.{attempt}"
 
 
+def number_of(name: str) -> int:
+    """The number of a message, by its id."""
+    return int(name[1:].partition(".")[0])
+
+
 def kind_of(name: str, kinds: Mapping[int, Kind]) -> Kind:
     """The kind of a message, by its id. One that is in no scenario is good."""
-    return kinds.get(int(name[1:].partition(".")[0]), Kind.GOOD)
+    return kinds.get(number_of(name), Kind.GOOD)
 
 
 KINDS = {
@@ -115,6 +121,9 @@ BAD_BEFORE_GOOD = 0.3
 DISTURBING = (Trouble.KILL, Trouble.SILENT)
 """Faults that look like a death. Fewer than the deaths after which a message is given up."""
 MAX_DISTURBING = 3
+
+TAKES_BACK = 0.4
+"""Of the runs at the broker that pushes, it takes back what is not acked in time. Half of the services are told so."""
 
 
 def scenario_of(seed: int) -> Scenario:
@@ -138,7 +147,7 @@ def scenario_of(seed: int) -> Scenario:
     }
     processes = chance.choice((2, 2, 2, 3))
     bursts = [chance.uniform(1.0, calm_at * 0.85) for _ in range(chance.randint(3, 12))]
-    return Scenario(
+    scenario = Scenario(
         seed=seed,
         broker=chance.choice(("push", "polled")),
         processes=processes,
@@ -147,6 +156,27 @@ def scenario_of(seed: int) -> Scenario:
         faults=_faults(chance, processes, bursts, calm_at),
         calm_at=calm_at,
     )
+    return _with_a_time_to_settle(scenario)
+
+
+def _with_a_time_to_settle(scenario: Scenario) -> Scenario:
+    """In some runs the broker takes back what is not acked in time.
+
+    One message of a service that is not told runs for longer, in a plain function; all others are done in time.
+    """
+    chance = random.Random(f"takes back {scenario.seed}")
+    if scenario.broker != "push" or chance.random() >= TAKES_BACK:
+        return scenario
+    seconds, is_told = chance.choice((10.0, 15.0, 20.0)), chance.random() < 0.5
+    keys = {**scenario.keys, "takes_back_after": seconds, "consumer_timeout": seconds if is_told else 0.0}
+    plain = None if is_told else next((sent.number for sent in scenario.messages if sent.kind is Kind.SLOW), None)
+    messages = tuple(
+        replace(sent, work=chance.uniform(1.2, 1.9) * seconds, plain=True)
+        if sent.number == plain
+        else replace(sent, work=min(sent.work, 0.6 * seconds))
+        for sent in scenario.messages
+    )
+    return replace(scenario, keys=keys, messages=messages)
 
 
 def _messages(chance: random.Random, keys: Mapping[str, Any], bursts: list[float]) -> tuple[Sent, ...]:

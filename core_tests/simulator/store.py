@@ -114,13 +114,13 @@ class Store:
         """How many of those in flight count."""
         return 0
 
-    def put(self, queue: Queue, message: Message, delay: float = 0.0) -> None:
-        """A message has come. Raises BrokerUnavailableError if the queue is full."""
+    def put(self, queue: Queue, message: Message, by: str, delay: float = 0.0) -> None:
+        """A message has come from a process. Raises BrokerUnavailableError if the queue is full."""
         if queue.full:
             raise BrokerUnavailableError(f"the broker refused the message: {queue.name!r} is full")
         kept = {name: value for name, value in message.headers.items() if name != ENTRY}
         entry = Entry(next(self._numbers), Message(message.body, message.message_id, kept))
-        self.ledger.landed(entry.number, entry.message, queue.place, len(queue) + queue.in_flight)
+        self.ledger.landed(entry.number, entry.message, queue.place, by, len(queue) + queue.in_flight)
         if queue.place is Place.RETRY:
             self.waiting += 1
             self.timeline.later(delay or queue.delay, self._waited, entry)

@@ -22,6 +22,16 @@ def fake_config(**keys: Any) -> FakeConfig:
     return FakeConfig(name="q", type="fake", **{"publish_timeout": 0.2, **keys})
 
 
+async def fail_next(errors: list[Exception | None]) -> None:
+    """Raise the first of these, and take it out; hang where that is None. Return if there is none."""
+    if not errors:
+        return
+    if (error := errors.pop(0)) is None:
+        await asyncio.Event().wait()
+    else:
+        raise error
+
+
 class FakeConnection(BrokerConnection[FakeConfig]):
     """Opens, or raises what `refusals` has for its host; answers, or does what is in `answers`.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from app.queue.consume.in_flight import Record
@@ -74,6 +75,7 @@ class Broker(QueueProcessor):
         self.errors = list(errors)
         self.acked = 0
         self.moved: list[tuple[Message, Place, float]] = []
+        self.on_move: Callable[[Message, Place], None] | None = None
 
     async def ack(self, delivery: Delivery) -> None:
         self._fail()
@@ -82,6 +84,8 @@ class Broker(QueueProcessor):
     async def move(self, delivery: Delivery, message: Message, place: Place, delay: float = 0.0) -> None:
         self._fail()
         self.moved.append((message, place, delay))
+        if self.on_move is not None:
+            self.on_move(message, place)
 
     async def close(self) -> None:
         """Nothing is open."""

@@ -239,11 +239,13 @@ async def test_a_request_that_is_not_answered_ends_the_link(
     assert "does not answer for the consumer" in await asyncio.wait_for(consumer.lost(), 5)
 
 
-async def test_a_consumer_that_can_not_open_leaves_nothing_open(consumer: FakeConsumer) -> None:
+async def test_a_consumer_that_can_not_open_leaves_nothing_open(
+    consumer: FakeConsumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def refuse(_: FakeConnection) -> None:
         raise BrokerUnavailableError("no such queue")
 
-    consumer.ensure = refuse  # type: ignore[method-assign, assignment]
+    monkeypatch.setattr(consumer, "ensure", refuse)
     with pytest.raises(BrokerUnavailableError):
         await consumer.open()
     assert FakePool.made[0].closes == 1

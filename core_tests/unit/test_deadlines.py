@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.queue.consume import deadlines
 from app.queue.consume.in_flight import comes_from
 from app.queue.errors import BrokerRefusedError, DeliveryLostError
 from app.queue.interfaces import Arrival, Claims, Delivery, Place
@@ -71,8 +72,38 @@ async def test_what_a_link_told_holds_from_the_next_one_on(caplog: pytest.LogCap
     assert one.places() == [Place.RETRY]
 
 
+async def test_what_a_link_told_holds_for_what_a_reader_receives_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = await opened(1800.0)
+
+    async def lost() -> str:
+        one.consumer.settle_within = PATIENCE
+        return "delivery acknowledgement timed out"
+
+    monkeypatch.setattr(one.consumer, "lost", lost)
+    await one.worker.lost()
+    assert (await asyncio.wait([one.begin(work(), link="reader")], timeout=10))[0]
+    assert one.places() == [Place.RETRY]
+
+
+async def test_it_holds_for_what_comes_before_the_link_is_said_to_be_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = await opened(1800.0)
+    await one.lose_link()
+    one.consumer.settle_within = PATIENCE
+    begun: list[asyncio.Task[Any]] = []
+
+    async def opens_late() -> None:
+        one.consumer.has_link = True
+        begun.append(one.begin(work()))
+        await eventually(lambda: one.handler.attempts == 1, "it runs already")
+
+    monkeypatch.setattr(one.consumer, "open", opens_late)
+    await one.worker.open()
+    assert (await asyncio.wait(begun, timeout=10))[0]
+    assert one.places() == [Place.RETRY]
+
+
 async def test_what_can_not_be_run_in_time_is_given_back_unharmed() -> None:
-    one = await opened(concurrency=1, prefetch=3, handler_timeout=0.2)
+    one = await opened(10.0, concurrency=1, prefetch=3, handler_timeout=8)
     first = one.begin(work(name="a"))
     await eventually(lambda: one.handler.attempts == 1, "it runs")
     others = [one.begin(work(name="b")), one.begin(work(name="c", queue_crashes=1), link="reader")]
@@ -86,6 +117,36 @@ async def test_what_can_not_be_run_in_time_is_given_back_unharmed() -> None:
     assert [history_of(message).crashes for message, _, _ in one.broker.moved] == [0, 1]
     one.handler.released.set()
     await first
+
+
+async def test_what_is_given_back_to_the_quarantine_is_looked_for_there_at_once() -> None:
+    one = await opened(10.0, concurrency=1, prefetch=3, handler_timeout=8)
+    await one.worker.quarantine_filled(0.01)  # from the connect
+    first = one.begin(work(name="a"))
+    await eventually(lambda: one.handler.attempts == 1, "it runs")
+    await one.begin(work(name="b", queue_crashes=1), link="reader")
+    assert one.places() == [Place.QUARANTINE]
+    await asyncio.wait_for(one.worker.quarantine_filled(60), 1)
+    one.handler.released.set()
+    await first
+
+
+async def test_what_has_waited_for_an_earlier_run_that_never_began_is_not_begun_too_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(deadlines, "SPARE", 0.0)
+    one = await opened(60.0, concurrency=1, prefetch=3, handler_timeout=30)
+    first = one.begin(work(name="a"))
+    await eventually(lambda: one.handler.attempts == 1, "it runs")
+    waits = one.begin(work(name="b"))
+    await asyncio.sleep(0)
+    await one.lose_link()
+    await one.worker.open()
+    again = one.begin(work(Arrival.OURS, name="b"))
+    await asyncio.sleep(0.02)
+    one.handler.released.set()
+    await asyncio.gather(first, waits, again)
+    assert (one.handler.attempts, one.places()) == (1, [Place.QUEUE])
 
 
 async def test_what_waits_in_a_pause_is_given_back_in_time() -> None:
@@ -122,6 +183,23 @@ async def test_what_is_held_for_too_long_is_given_back() -> None:
     one.broker.errors.clear()
     await begun
     assert one.places() == [Place.QUEUE]
+
+
+async def test_what_is_held_for_a_shorter_time_goes_where_it_was_to_go() -> None:
+    one = await opened(60.0)
+    one.broker.errors += [BrokerRefusedError("full")] * 2
+    await one.begin(delivery("id", b'{"type": "fail"}'))
+    assert one.places() == [Place.RETRY]
+
+
+async def test_a_link_that_tells_the_same_or_nothing_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    one = await opened(60.0)
+    limit = one.worker._deadlines.run
+    for told in (60.0, None):
+        one.consumer.settle_within = told
+        await one.worker.open()
+        assert one.worker._deadlines.run is limit
+    assert len(caplog.records) == 1
 
 
 async def test_what_still_runs_when_it_comes_again_is_given_back_before_its_time_is_up_and_known_after_that() -> None:
@@ -172,6 +250,8 @@ async def test_what_others_took_for_a_death_is_known_by_who_has_run_it(deaths: i
 )
 async def test_a_message_that_went_another_way_is_another(other: Delivery) -> None:
     assert comes_from(record(work(queue_moves=1, queue_crashes=1)).key, record(work()).key)
+    suspect = work(queue_moves=2, queue_crashes=2)
+    assert comes_from(record(suspect).key, record(work(queue_moves=1, queue_crashes=1)).key)
     assert not comes_from(record(other).key, record(work()).key)
 
 

@@ -76,8 +76,9 @@ async def test_at_the_bound_nothing_more_is_received_until_one_is_settled(
 
 
 async def test_health_can_say_how_many_why_and_since_when(bench: Bench) -> None:
-    await bench.hold(2)
+    await bench.hold(1)
     await asyncio.sleep(0.05)
+    await bench.hold(1)
     assert bench.held.detail == "2 messages can't be settled: dlq_q is full"
     assert bench.held.seconds >= 0.05
     assert await asyncio.to_thread(lambda: bench.held.seconds) >= 0.05
@@ -90,6 +91,7 @@ async def test_each_is_said_once_and_all_of_them_now_and_then(
     for again in (one, other) * 3:
         await bench.held.hold(again, FULL)
     assert caplog.text.count("is held") == 2
+    assert "can't be settled" not in caplog.text
     monkeypatch.setattr(module, "SAY_EVERY", 0.0)
     await bench.held.hold(other, BrokerUnavailableError("no more connections"))
     assert "2 messages can't be settled: no more connections (for 0 s)" in caplog.text
@@ -112,9 +114,10 @@ async def test_the_more_are_held_the_longer_each_waits_and_one_success_lets_two_
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Longest:
-        def uniform(self, _: float, longest: float) -> float:
+        def uniform(self, least: float, longest: float) -> float:
+            assert least == 0.0
             waits.append(longest)
-            return longest
+            return 3600.0
 
     waits: list[float] = []
     monkeypatch.setattr(module, "chance", Longest())
@@ -128,3 +131,19 @@ async def test_the_more_are_held_the_longer_each_waits_and_one_success_lets_two_
     assert not waiting[module.WAKES].done()
     bench.held.try_again()
     await asyncio.gather(*waiting)
+    assert not bench.held._waiting
+
+
+async def test_while_few_are_held_each_is_tried_soon(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[tuple[float, float]] = []
+
+    def uniform(*bounds: float) -> float:
+        waits.append((bounds[0], bounds[1]))
+        return 0.0
+
+    monkeypatch.setattr("app.queue.consume.held.chance.uniform", uniform)
+    await bench.hold(1)
+    for tries in (1, 2, 30):
+        await bench.held.wait(tries)
+    assert waits == [(0.0, 0.2), (0.0, 0.4), (0.0, module.MAX_WAIT)]
+    assert not bench.held._waiting

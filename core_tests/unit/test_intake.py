@@ -77,3 +77,23 @@ async def test_what_was_no_reason_can_be_taken_back(consumer: Consumer) -> None:
     await intake.hold_back(DRAIN)
     await intake.take_back(QUARANTINE)
     assert not consumer.receives
+
+
+async def test_what_is_closed_has_no_link_any_more(consumer: Consumer) -> None:
+    intake = Intake(consumer)
+    await intake.open()
+    await intake.close()
+    assert not consumer.has_link
+
+
+async def test_no_room_is_made_where_there_is_no_link_yet(consumer: Consumer, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails() -> None:
+        raise BrokerUnavailableError("down")
+
+    intake = Intake(consumer)
+    await intake.make_room(1)
+    monkeypatch.setattr(consumer, "open", fails)
+    with pytest.raises(BrokerUnavailableError):
+        await intake.open()
+    await intake.make_room(1)
+    assert consumer.held == []

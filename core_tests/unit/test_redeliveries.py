@@ -100,6 +100,15 @@ async def test_what_was_acked_last_is_done_should_its_ack_be_lost_with_the_link(
     assert again(redeliveries) is None
 
 
+async def test_an_ack_is_lost_with_one_link_and_not_with_the_next_one_again() -> None:
+    redeliveries = memory()
+    redeliveries.acked(record())
+    redeliveries.lost([])
+    assert outcome(again(redeliveries)) is DONE
+    redeliveries.lost([])
+    assert again(redeliveries) is None
+
+
 async def test_only_as_many_acks_may_be_lost_as_can_be_in_flight_of_the_consumer_and_of_a_reader_beside_it() -> None:
     redeliveries = memory(prefetch=2)
     for name in "abcde":
@@ -155,6 +164,14 @@ async def test_a_message_without_an_id_that_another_had_is_not_done_because_an_e
     assert again(redeliveries, delivery("", arrival=Arrival.ABANDONED)) is running.task, "it is not run beside itself"
 
 
+@pytest.mark.parametrize("left", [RETRY, None], ids=["it failed", "it was not run"])
+async def test_a_message_without_an_id_that_another_had_may_be_one_that_is_not_done(left: Outcome | None) -> None:
+    redeliveries, lost = memory(), record(delivery(""))
+    redeliveries.lost([lost])
+    lost.task.set_result(left)
+    assert again(redeliveries, delivery("", arrival=Arrival.ABANDONED)) is lost.task
+
+
 async def test_what_did_not_come_again_in_time_is_forgotten_so_that_a_copy_is_run(clock: Clock) -> None:
     redeliveries = memory()
     redeliveries.acked(record(delivery("acked")))
@@ -174,6 +191,15 @@ async def test_time_runs_only_while_there_is_a_link(clock: Clock) -> None:
     redeliveries.opened()
     clock.now += KEEP_FOR - 1
     assert outcome(again(redeliveries)) is DONE
+
+
+async def test_time_begins_anew_with_each_link(clock: Clock) -> None:
+    redeliveries = memory()
+    redeliveries.opened()
+    redeliveries.lost([])
+    redeliveries.unsettled(record(), DONE)
+    clock.now += 10 * KEEP_FOR
+    assert outcome(again(redeliveries)) is DONE, "nothing can have come, for there was no link"
 
 
 async def test_what_still_runs_is_not_forgotten_and_what_has_ended_is_kept_from_then_on(clock: Clock) -> None:
@@ -204,17 +230,12 @@ async def test_an_ack_that_is_old_is_not_kept(clock: Clock) -> None:
     assert [key[0] for _, key in redeliveries._acked] == ["new"]
 
 
-async def test_the_oldest_are_forgotten_beyond_four_times_the_prefetch() -> None:
-    redeliveries = memory(prefetch=2)
-    redeliveries.lost([record(delivery(f"{number}")) for number in range(10)])
-    known = [number for number in range(10) if again(redeliveries, delivery(f"{number}")) is not None]
-    assert known == [2, 3, 4, 5, 6, 7, 8, 9]
-
-
-async def test_what_is_held_besides_pushes_nothing_out() -> None:
-    redeliveries = memory(prefetch=2, held=20)
-    redeliveries.lost([record(delivery(f"{number}")) for number in range(28)])
-    assert again(redeliveries, delivery("0")) is not None
+@pytest.mark.parametrize("held", [0, 20])
+async def test_the_oldest_are_forgotten_beyond_what_two_lost_links_may_have_had(held: int) -> None:
+    redeliveries, most = memory(prefetch=2, held=held), 8 + 2 * held
+    redeliveries.lost([record(delivery(f"{number}")) for number in range(most + 2)])
+    known = [number for number in range(most + 2) if again(redeliveries, delivery(f"{number}")) is not None]
+    assert known == list(range(2, most + 2))
 
 
 NAMES = st.sampled_from("abc")

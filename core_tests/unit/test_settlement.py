@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,13 +22,13 @@ from app.queue.errors import (
     DeliveryLostError,
     MessageTooLargeError,
 )
-from app.queue.instrumentation.events import Event, MessageHeld, MessageReleased, add_listener
+from app.queue.instrumentation.events import Event, MessageDropped, MessageHeld, MessageReleased, add_listener
 from app.queue.interfaces import Message, Place
 from app.queue.messages.headers import History, history_of
 from app.queue.messages.outcome import DONE, Action, Outcome, Reason
 from core_tests.tools.example import queue_config
 from core_tests.tools.waiting import eventually
-from core_tests.unit.records import Broker, Consumer, record
+from core_tests.unit.records import Broker, Consumer, delivery, record
 
 PAST = History(attempts=1, first_failed_at="2026-01-01T00:00:00.000+00:00")
 RETRY = Outcome(Action.RETRY, PAST, delay=1.5)
@@ -99,6 +100,13 @@ async def test_what_is_dropped_is_logged_whole_and_acked(caplog: pytest.LogCaptu
     assert bench.broker.acked == 1
     assert "message id is dropped" in caplog.text
     assert "b'{}'" in caplog.text
+    assert "error: None" in caplog.text
+
+
+async def test_what_is_dropped_after_an_error_says_which(caplog: pytest.LogCaptureFixture) -> None:
+    bench, error = Bench(), RuntimeError("it never works")
+    await bench.settle(Outcome(Action.DROP, PAST, reason=Reason.EXHAUSTED, error=error))
+    assert "error: RuntimeError: it never works" in caplog.text
 
 
 async def test_what_fails_is_held_and_tried_until_it_is_done_and_that_is_said_once(
@@ -117,7 +125,7 @@ async def test_what_fails_is_held_and_tried_until_it_is_done_and_that_is_said_on
 async def test_in_a_drain_what_is_held_is_tried_once_more_and_then_put_back_to_its_queue_or_left_to_the_broker(
     *, takes: bool, monkeypatch: pytest.MonkeyPatch, events: list[Event]
 ) -> None:
-    monkeypatch.setattr(held, "MAX_WAIT", 3600.0)
+    monkeypatch.setattr("app.queue.consume.held.chance.uniform", lambda *_: 3600.0)
     bench = Bench(*[BrokerRefusedError("full")] * 10)
     settling = asyncio.create_task(bench.settle(RETRY))
     await eventually(lambda: len(bench.held) == 1, "it is held")
@@ -178,6 +186,21 @@ async def test_what_fits_nowhere_is_logged_whole_and_dropped(
     assert "b'{}'" in caplog.text
 
 
+async def test_what_fits_nowhere_is_told_as_dropped_once_and_when_it_is(events: list[Event]) -> None:
+    too_large = MessageTooLargeError("too large")
+    bench = Bench(too_large, too_large, BrokerUnavailableError("away"), too_large, too_large)
+    assert await bench.settle(RETRY) is None
+    assert [type(event) for event in events] == [MessageHeld, MessageDropped, MessageReleased]
+
+
+async def test_an_ack_that_could_not_be_sent_is_known_once() -> None:
+    bench = Bench(DeliveryLostError("gone"))
+    assert await bench.settle(DONE) is DONE
+    bench.redeliveries.lost([])
+    assert bench.known() is DONE
+    assert bench.known() is None
+
+
 @pytest.mark.parametrize("before", [[], [BrokerRefusedError("full")]], ids=["at once", "while it is held"])
 @pytest.mark.parametrize(
     ("error", "left"), [(DeliveryLostError("gone"), RETRY), (AckLostError("gone"), DONE)], ids=["delivery", "ack"]
@@ -188,6 +211,13 @@ async def test_when_the_link_breaks_what_is_left_is_known_for_when_it_comes_agai
     bench = Bench(*before, error)
     assert await bench.settle(RETRY) is left
     assert bench.known() is left
+
+
+async def test_what_went_to_the_quarantine_is_not_done_though_its_ack_was_lost() -> None:
+    bench = Bench(AckLostError("gone"))
+    assert await bench.settle(Outcome(Action.QUARANTINE, replace(PAST, crashes=1))) is None
+    bench.record = record(delivery(queue_crashes=1, queue_moves=1))
+    assert bench.known() is None
 
 
 async def test_of_a_lost_delivery_the_task_tells_what_is_left_and_it_is_not_remembered_twice() -> None:

@@ -91,6 +91,15 @@ async def test_an_abandoned_delivery_is_not_run_but_goes_to_the_quarantine() -> 
     await asyncio.wait_for(one.worker.quarantine_filled(60), 1)
 
 
+async def test_what_the_quarantine_puts_back_itself_is_no_reason_for_another_look() -> None:
+    one = await bench()
+    await one.worker.quarantine_filled(0.01)  # from the connect
+    suspect = work(queue_crashes=2)
+    await one.worker.handle(suspect, "reader", put_back(history_of(suspect.message)))
+    assert one.places() == [Place.QUARANTINE]
+    assert not one.worker._quarantine_filled.is_set()
+
+
 async def test_what_was_on_its_way_to_us_is_run() -> None:
     one = await bench()
     await one.run(work(OURS))
@@ -100,8 +109,10 @@ async def test_what_was_on_its_way_to_us_is_run() -> None:
 @pytest.mark.parametrize(("knows", "run"), [(True, 1), (False, 0)], ids=["it knows", "it guesses"])
 async def test_what_was_abandoned_before_is_ours_only_where_the_broker_knows_it(*, knows: bool, run: int) -> None:
     one = await bench(Claims(knows_holder=knows))
+    await one.worker.quarantine_filled(0.01)  # from the connect
     await one.run(work(OURS, queue_crashes=1))
     assert one.handler.attempts == run
+    assert one.worker._quarantine_filled.is_set() is not knows, "it lies there, and can be run at once"
 
 
 @pytest.mark.parametrize("arrival", [OURS, ABANDONED])

@@ -94,7 +94,7 @@ class PolledBroker(Store):
         try:
             if self.alarm:
                 raise PublisherBlockedError("the broker is out of memory")
-            self.put(self.find(name), message, delay)
+            self.put(self.find(name), message, wire.loop.name, delay)
         except BrokerError as error:
             reply(error)
         else:
@@ -119,6 +119,7 @@ class PolledBroker(Store):
         lent = (entry.number, entry.delivered, entry.count, entry.holder)
         entry.holder = holder
         entry.count += 1
+        self.ledger.delivered(entry.message, queue.place, entry.count)
         entry.until = self.timeline.now + self.ack_wait
         if not known:
             self.timeline.later(self.ack_wait, self._time_is_up, queue, entry)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from app.queue.errors import BrokerError
+from app.queue.errors import BrokerError, BrokerUnavailableError
 from app.queue.interfaces import Message, Place
 from core_tests.simulator.network import Wire
 from core_tests.simulator.store import Entry, Queue, Store
@@ -17,11 +18,16 @@ OnMessage = Callable[[int, Message, bool, int], None]
 """Takes a delivery: its tag, the message, whether it is redelivered, and how often it was delivered before."""
 
 
+OnClosed = Callable[[str, float], None]
+"""Takes why the broker has closed a channel, and after how many seconds it takes back what is not acked."""
+
+
 class Channel:
     """One channel: what it has in flight, and what it consumes."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, on_closed: OnClosed) -> None:
         self.wire = wire
+        self.on_closed = on_closed
         self.open = True
         self.unacked: dict[int, tuple[Queue, Entry, Handle | None]] = {}
         self.queue: Queue | None = None
@@ -52,6 +58,10 @@ class PushBroker(Store):
         super().__init__(*args)
         self._sessions: dict[Wire, Session] = {}
         self._consumers: deque[Channel] = deque()
+        self._takes_back_after: float = args[-1].takes_back_after
+        self._known_from: dict[object, float] = {}
+        """Since when a process knows that, by its loop. It learns it from its configuration, or from what it loses."""
+        self._known = 0.0 if args[-1].consumer_timeout else math.inf
 
     # --- connections and channels
 
@@ -62,11 +72,11 @@ class PushBroker(Store):
     def ping(self, wire: Wire, reply: Callable[[Any], None]) -> None:
         self._in_order(wire, partial(reply, True))
 
-    def open_channel(self, wire: Wire, reply: Callable[[Any], None]) -> None:
+    def open_channel(self, wire: Wire, on_closed: OnClosed, reply: Callable[[Any], None]) -> None:
         """Answers with a new channel."""
 
         def opened() -> None:
-            channel = Channel(wire)
+            channel = Channel(wire, on_closed)
             self._sessions[wire].channels[channel] = None
             reply(channel)
 
@@ -105,6 +115,21 @@ class PushBroker(Store):
         for queue in {queue.name: queue for queue, _, _ in unacked.values()}.values():
             self.filled(queue)
 
+    def _overdue(self, channel: Channel, tag: int, since: float) -> None:
+        """What is not acked by now is taken back, and all else that came by its channel."""
+        if tag not in channel.unacked:
+            return
+        wire, (_, entry, _) = channel.wire, channel.unacked[tag]
+        knows = since >= self._known_from.get(wire.loop, self._known) and not wire.loop.dead
+        self.ledger.taken_back(entry.message.message_id, wire.loop.name, since, knows=knows)
+        self._sessions[wire].channels.pop(channel)
+        self._close(channel)
+        wire.down(channel.on_closed, "delivery acknowledgement on channel timed out", self._takes_back_after)
+
+    def told(self, loop: object) -> None:
+        """A process has learned how long it may have what it consumes."""
+        self._known_from[loop] = self.timeline.now
+
     def _back(self, channel: Channel, queue: Queue, entry: Entry) -> None:
         queue.in_flight -= 1
         self.ledger.came_again(entry.message, channel.wire.loop.name)
@@ -122,6 +147,9 @@ class PushBroker(Store):
         reply: Callable[[Any], None],
     ) -> None:
         """Push what is in the queue, so many in flight at most."""
+        if not channel.open:
+            reply(BrokerUnavailableError("the channel is closed"))
+            return
         channel.queue, channel.prefetch, channel.on_message = self.find(queue), prefetch, on_message
         channel.window, channel.before = 0, channel.tag
         self._consumers.append(channel)
@@ -184,6 +212,9 @@ class PushBroker(Store):
         channel.unacked[channel.tag] = (queue, entry, None)
         before = entry.count
         entry.count += 1
+        self.ledger.delivered(entry.message, queue.place, entry.count)
+        if self._takes_back_after:
+            self.timeline.later(self._takes_back_after, self._overdue, channel, channel.tag, self.timeline.now)
         return channel.tag, entry.delivered, before > 0, before
 
     # --- publishing
@@ -198,7 +229,7 @@ class PushBroker(Store):
 
     def _publish(self, wire: Wire, name: str, message: Message, reply: Callable[[Any], None]) -> None:
         try:
-            self.put(self.find(name), message)
+            self.put(self.find(name), message, wire.loop.name)
         except BrokerError as error:
             reply(error)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from app.queue.broker.errors import unconfirmed
@@ -16,9 +17,13 @@ class ChannelLink(SimulatedLink, PushLink[SimulatedConnection]):
 
     def __init__(self, config: Any) -> None:
         super().__init__(config, CONSUME)
+        self.settle_within: float | None = None
+        """What the broker has told when it closed the channel."""
+        self._opens = 0
 
     async def opened(self, connection: SimulatedConnection) -> None:
-        self.channel = await connection.call("open_channel")
+        self._opens += 1
+        self.channel = await connection.call("open_channel", partial(self._on_closed, self._opens))
         self.in_flight = 0
 
     async def closing(self, connection: SimulatedConnection) -> None:
@@ -33,6 +38,11 @@ class ChannelLink(SimulatedLink, PushLink[SimulatedConnection]):
         if not self.is_open:
             raise DeliveryLostError(GONE)
         self.connection.tell("ack", self.channel, number)
+
+    def _on_closed(self, number: int, why: str, settle_within: float) -> None:
+        if number == self._opens:
+            self.settle_within = settle_within
+            self.lose(why)
 
     def delivery(self, queue: str, tag: int, message: Message, *, redelivered: bool) -> Delivery:
         """A delivery that came by it."""

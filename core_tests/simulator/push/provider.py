@@ -9,13 +9,14 @@ from typing import Any
 from app.queue.broker.linked_publisher import LinkedPublisher
 from app.queue.broker.processor import LinkedProcessor
 from app.queue.broker.pushed import PushedConsumer
-from app.queue.interfaces import Claims, DeadLetterQueueHandler, Delivery, Message, Place, Provider
+from app.queue.interfaces import Claims, DeadLetterQueueHandler, Delivery, Dispatcher, Message, Place, Provider
 from app.queue.messages.message import place_name, wait_of
 from core_tests.simulator.connection import (
     REQUEST_TIMEOUT,
     SimulatedConfig,
     SimulatedConnection,
     SimulatedHealthCheck,
+    here,
 )
 from core_tests.simulator.push.links import ChannelLink, PublishLink
 
@@ -24,6 +25,17 @@ class PushConsumer(PushedConsumer[ChannelLink]):
     """One channel, one consumer."""
 
     config: SimulatedConfig
+
+    def __init__(self, queue_name: str, config: SimulatedConfig, dispatcher: Dispatcher) -> None:
+        super().__init__(queue_name, config, dispatcher)
+        self.settle_within = config.consumer_timeout or None
+
+    async def lost(self) -> str:
+        why = await super().lost()
+        if self.link.settle_within is not None:
+            self.settle_within = self.link.settle_within
+            here().broker.told(here())
+        return why
 
     def make_link(self) -> ChannelLink:
         return ChannelLink(self.config)

@@ -15,6 +15,8 @@ logger = logging.getLogger(__name__)
 
 RUN, ALL = 0.8, 0.9
 """Shares of the broker's time: for a handler, and for its wait and its run together. In the rest it is settled."""
+SPARE = 0.05
+"""The share that a delivery may have waited for something else before these begin."""
 
 
 class Deadlines:
@@ -48,6 +50,10 @@ class Deadlines:
             )
         self.run = TimeLimit(min(wanted, self.hold))
         self.wait = TimeLimit(ALL * settle_within - min(wanted, self.hold))
+
+    def can_begin(self, record: Record) -> bool:
+        """True if it may still wait for its turn, and be run: so long after it came."""
+        return self._settle_within is None or now() - record.since <= SPARE * self._settle_within
 
     def is_late(self, record: Record) -> bool:
         """True if what can't be settled should be given back, while that is still possible."""

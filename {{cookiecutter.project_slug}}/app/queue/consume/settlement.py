@@ -58,7 +58,8 @@ class Settlement:
                 try:
                     await self._settle(record, outcome)
                 except AckLostError:
-                    return self._left(record, DONE)
+                    # What comes from the quarantine is known by what was left here, and it is not done.
+                    return None if outcome.action is Action.QUARANTINE else self._left(record, DONE)
                 except DeliveryLostError:
                     return self._left(record, outcome)
                 except Exception as error:  # noqa: BLE001 - reported; a delivery must never be forgotten

@@ -26,7 +26,7 @@ from app.queue.errors import BrokerError
 from app.queue.instrumentation.events import DrainEnded, DrainStarted, emit
 from app.queue.interfaces import Claims, Link, QueueConsumer, QueueProcessor
 from app.queue.messages.message import Arrival, Delivery
-from app.queue.messages.outcome import Outcome
+from app.queue.messages.outcome import Action, Outcome
 from app.queue.middleware import HandleMiddleware
 from app.queue.policy import SUSPECT_FROM, decide_abandoned, put_aside, put_back
 from app.queue.processor import MessageProcessor
@@ -69,7 +69,6 @@ class QueueWorker(Link):
         )
         self._admission = Admission(config.concurrency, self.pause, self._is_full)
         self._deadlines = Deadlines(config)
-        self._deadlines.set(consumer.settle_within)
         self._attempt = Attempt(config, dispatcher, middleware, self.pause, self._deadlines)
         self.held = Held(config.name, config.held, self.intake)
         self._settlement = Settlement(config, processor, self._redeliveries, self.held, self._deadlines)
@@ -85,6 +84,7 @@ class QueueWorker(Link):
         broke before.
         """
         record = self.in_flight.add(delivery, link or self.consumer)
+        is_known = outcome is not None  # to the quarantine, which has put it back itself
         try:
             if outcome is None and (delivery.arrival is not NEW or record.history.crashes):
                 outcome = await self._again(record)
@@ -93,7 +93,7 @@ class QueueWorker(Link):
             return None if outcome is None else await self._settlement.settle(record, outcome)
         finally:
             self.in_flight.remove(record)
-            if delivery.arrival is Arrival.ABANDONED:
+            if outcome is not None and outcome.action is Action.QUARANTINE and not is_known:
                 self.look_into_quarantine()
 
     async def _run(self, record: Record) -> Outcome | None:
@@ -142,7 +142,10 @@ class QueueWorker(Link):
             if not earlier.done():
                 self._redeliveries.given_back(record, earlier)
                 return self._give_back(record, "an earlier run of it")
-            return None if earlier.cancelled() or earlier.exception() else earlier.result()
+            left = None if earlier.cancelled() or earlier.exception() else earlier.result()
+            if left is None and not self._deadlines.can_begin(record):
+                return self._give_back(record, "an earlier run of it")
+            return left
         if record.delivery.arrival is NEW:
             return None
         # A guess is not made of a message that was abandoned before: somebody has died of it, perhaps.
@@ -178,13 +181,14 @@ class QueueWorker(Link):
     async def open(self) -> None:
         if self._admission.draining:
             await asyncio.Event().wait()  # for the supervisor's end: a drained worker never consumes again
+        self._deadlines.set(self.consumer.settle_within)  # first: deliveries may come before it is said to be open
         await self.intake.open()
-        self._deadlines.set(self.consumer.settle_within)  # the last link may have told
         self._redeliveries.opened()
         self.look_into_quarantine()
 
     async def lost(self) -> str:
         why = await self.consumer.lost()
+        self._deadlines.set(self.consumer.settle_within)  # the link may have told; a reader may still receive
         await self._let_go()
         return why
 
