@@ -34,7 +34,7 @@ YAML_WORDS = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", 
 LIBRARIES = frozenset(
     {
         *("aio-pika", "aiormq", "fastapi", "nats-py", "prometheus-client", "pybreaker", "pydantic", "pyyaml", "redis"),
-        *("httptools", "httpx2", "mypy", "pytest", "pytest-asyncio", "pytest-timeout"),
+        *("httpx2", "mypy", "pytest", "pytest-asyncio", "pytest-timeout"),
         *("ruff", "tenacity", "types-pyyaml", "uvicorn", "uvloop"),
     }
 )
