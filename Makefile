@@ -81,7 +81,6 @@ build/bench/.ready: benchmarks/pyproject.toml $(SERVICE)/pyproject.toml | .tools
 	.tools/bin/cookiecutter --no-input --output-dir build/bench/setup build/template > /dev/null
 	$(UV) venv --quiet --no-config --python $(PYTHON) build/bench/venv
 	$(UV) pip install --quiet --python build/bench/venv/bin/python -r benchmarks/pyproject.toml -r build/bench/setup/queue-service/pyproject.toml
-	$(UV) pip install --quiet --python build/bench/venv/bin/python --target build/bench/uvloop uvloop
 	@touch $@
 
 clean: ## forget all that was made

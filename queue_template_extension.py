@@ -48,7 +48,7 @@ LIBRARIES = frozenset(
     {
         *("aio-pika", "aiormq", "fastapi", "nats-py", "prometheus-client", "pybreaker", "pydantic", "pyyaml", "redis"),
         *("httpx2", "mypy", "pytest", "pytest-asyncio", "pytest-timeout"),
-        *("ruff", "tenacity", "types-pyyaml", "uvicorn"),
+        *("ruff", "tenacity", "types-pyyaml", "uvicorn", "uvloop"),
     }
 )
 """What the project's pyproject.toml asks for: a project of that name would depend on itself."""

@@ -38,7 +38,7 @@ def main() -> int:
     comparing.add_argument("--many", type=int, default=50, help="queues to start with")
     comparing.add_argument("--contenders", type=_list(TITLES), default=list(TITLES), help=",".join(TITLES))
     comparing.add_argument("--phases", type=_list(PHASES), default=list(PHASES), help=",".join(PHASES))
-    comparing.add_argument("--uvloop", action="store_true", help="for all that can use it")
+    comparing.add_argument("--plain", action="store_true", help="nobody has uvloop and httptools")
     comparing.set_defaults(command=_compare)
 
     quick = commands.add_parser("quick", parents=[common], help="CPU of ours and of bare aio-pika, in a minute")
@@ -68,15 +68,15 @@ def _compare(arguments: argparse.Namespace) -> int:
         arguments.rounds,
         arguments.messages,
         arguments.many,
-        arguments.uvloop,
+        arguments.plain,
     )
     started = time.monotonic()
     results = compare(plan)
     print(f"\n{table(results, plan.names)}\n\n{time.monotonic() - started:.0f} s")
-    extra = ", all on uvloop that can" if plan.uvloop else ""
+    extra = ", without uvloop and httptools" if plan.plain else ""
     title = f"RabbitMQ {_short(results.broker)}, {plan.queue_type} queues{extra}"
-    name = f"rabbitmq-{_short(results.broker)}-{plan.queue_type}{'-uvloop' if plan.uvloop else ''}"
-    how = f"{plan.messages:,} messages, {plan.rounds} rounds, on {about(results.broker, uvloop=plan.uvloop)}"
+    name = f"rabbitmq-{_short(results.broker)}-{plan.queue_type}{'-plain' if plan.plain else ''}"
+    how = f"{plan.messages:,} messages, {plan.rounds} rounds, on {about(results.broker, plain=plan.plain)}"
     chart(results, plan.names, title, arguments.out / f"{name}.svg")
     _write(arguments.out / f"{name}.md", page(results, plan.names, title, how, f"{name}.svg"))
     return 0
@@ -111,7 +111,7 @@ def _grow(arguments: argparse.Namespace) -> int:
     title = f"Growth: RabbitMQ {_short(results.broker)}, {arguments.queue_type} queues"
     name = f"growth-rabbitmq-{_short(results.broker)}-{arguments.queue_type}"
     growth_chart(steps, results, title, arguments.out / f"{name}.svg")
-    how = f"Medians of {arguments.rounds} rounds, on {about(results.broker, uvloop=False)}"
+    how = f"Medians of {arguments.rounds} rounds, on {about(results.broker, plain=False)}"
     _write(arguments.out / f"{name}.md", growth_page(tables, title, how, f"{name}.svg"))
     return 0
 

@@ -31,7 +31,8 @@ class Plan:
     messages: int
     many: int = 1
     """Queues in the phase `start`."""
-    uvloop: bool = False
+    plain: bool = False
+    """Without uvloop and httptools."""
 
 
 def compare(plan: Plan) -> Results:
@@ -39,7 +40,7 @@ def compare(plan: Plan) -> Results:
     broker = Broker(plan.broker_url)
     measured = Results(broker=broker.version)
     run = f"bench{uuid.uuid4().hex[:6]}"
-    settings = Settings(plan.broker_url, plan.queue_type, (), plan.messages, uvloop=plan.uvloop)
+    settings = Settings(plan.broker_url, plan.queue_type, (), plan.messages, plain=plan.plain)
     foreign = [name for name in CELERY_DELAYED if broker.depth(name) < 0]
     trials = {name: _trial(name, run, broker, settings, plan.many) for name in plan.names}
     try:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, distributions, version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from benchmarks.contenders import DISTRIBUTIONS
 
-UVLOOP = Path(__file__).resolve().parents[1] / "build" / "bench" / "uvloop"
+FAST_PARTS = {"httptools", "uvloop"}
 
 
-def about(broker: str, *, uvloop: bool) -> str:
+def about(broker: str, *, plain: bool) -> str:
     """One paragraph: processors, memory, kernel, the broker's and the libraries' versions. No names of machines."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    found = [f"{name} {number}" for name in DISTRIBUTIONS if (number := _version(name))]
-    if uvloop:
-        found += [f"{package.name} {package.version}" for package in distributions(path=[str(UVLOOP)])]
+    used = [name for name in DISTRIBUTIONS if not (plain and name in FAST_PARTS)]
+    found = [f"{name} {number}" for name in used if (number := _version(name))]
     return (
         f"{os.cpu_count()} × {_processor()}, {memory:.0f} GiB of memory, {platform.system()} {platform.release()}, "
         f"{platform.python_implementation()} {platform.python_version()}, RabbitMQ {broker} on the same machine; "

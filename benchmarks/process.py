@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
-UVLOOP = ROOT / "build" / "bench" / "uvloop"
-"""Where uvloop is, beside the virtual environment, so that only a run that wants it has it."""
+WITHOUT = ROOT / "benchmarks" / "without"
+"""Modules that hide uvloop and httptools."""
 MEGABYTE = 1024 * 1024
 ACK_GRACE = 0.3
 """Seconds from the last handler's end to SIGTERM: a bare client ends at once then."""
@@ -43,7 +43,7 @@ class Contender:
     def __init__(self, name: str, role: str, settings: Settings) -> None:
         self.what = f"{name} {role}"
         self.started = time.perf_counter()
-        paths = [ROOT, UVLOOP] if settings.uvloop else [ROOT]
+        paths = [WITHOUT, ROOT] if settings.plain else [ROOT]
         self._process = subprocess.Popen(
             [sys.executable, "-m", f"benchmarks.contenders.{name}", role],
             cwd=ROOT,

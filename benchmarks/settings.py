@@ -31,8 +31,8 @@ class Settings:
     """Of HTTP."""
     project: str = ""
     """The baked project's folder."""
-    uvloop: bool = False
-    """Whether uvloop can be imported."""
+    plain: bool = False
+    """Whether uvloop and httptools are hidden."""
 
     @property
     def queue(self) -> str:
@@ -63,5 +63,5 @@ class Settings:
             wait=float(text("wait")),
             port=int(text("port")),
             project=text("project"),
-            uvloop=text("uvloop") == "True",
+            plain=text("plain") == "True",
         )

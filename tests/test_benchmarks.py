@@ -41,7 +41,7 @@ def reported(output: str) -> list[dict[str, Any]]:
 
 
 def test_settings_survive_the_environment() -> None:
-    settings = Settings("amqp://localhost/", "classic", ("a", "b"), 5, size=9, rate=0.5, uvloop=True, project="/x y")
+    settings = Settings("amqp://localhost/", "classic", ("a", "b"), 5, size=9, rate=0.5, plain=True, project="/x y")
     assert Settings.from_env(settings.to_env()) == settings
 
 

@@ -29,6 +29,6 @@ DISTRIBUTIONS = [
         "pika",
         "pydantic",
     ),
-    *("taskiq", "taskiq-aio-pika", "uvicorn", "uvloop"),
+    *("httptools", "taskiq", "taskiq-aio-pika", "uvicorn", "uvloop"),
 ]
 """Whose versions are told."""

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 
+import pytest
+
+from app.queue.run.event_loop import new_event_loop
 from app.queue.run.threads import ConsumerThreads
 
 
@@ -40,3 +44,31 @@ async def test_a_thread_ends_when_nothing_runs_on_its_loop_any_more() -> None:
     assert await asyncio.to_thread(group.begun.wait, 10.0)
     assert await threads.stop(grace=10.0, timeout=10.0)
     assert [task.done() for task in group.tasks] == [True, True]
+
+
+class Looking:
+    """A group that says which kind of loop it runs on."""
+
+    name = "looking"
+    concurrency = 1
+    kind = ""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        self.kind = type(asyncio.get_running_loop()).__module__
+        await stop.wait()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="uvloop has no Windows")
+async def test_a_thread_has_the_fast_loop() -> None:
+    group = Looking()
+    threads = ConsumerThreads([group])
+    threads.start()
+    assert await threads.stop(grace=10.0, timeout=10.0)
+    assert group.kind == "uvloop"
+
+
+def test_where_there_is_no_uvloop_it_is_the_loop_of_asyncio(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    loop = new_event_loop()
+    assert isinstance(loop, asyncio.BaseEventLoop)
+    loop.close()

@@ -31,6 +31,8 @@ def main() -> int:
         host=os.environ.get("HOST") or "127.0.0.1",
         port=port,
         log_config=None,
+        # Of uvicorn's two parsers the one with bounds: at httptools, a head that never ends is read for ever.
+        http="h11",
         timeout_graceful_shutdown=10,
     )
     return 0

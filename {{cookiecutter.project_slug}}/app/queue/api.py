@@ -9,9 +9,11 @@ import logging
 import math
 import os
 import re
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, HTTPException, Request, Response, Security
+from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
@@ -91,7 +93,21 @@ def check_api_key(key: Annotated[str | None, Security(_api_key)]) -> None:
         raise HTTPException(401, "X-API-Key is missing or wrong", {"WWW-Authenticate": "ApiKey"})
 
 
-@router.post(
+class _LeanRoute(APIRoute):
+    """Documented as any route of FastAPI, and called with what it needs: solving its parameters took half of a call."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        async def handle(request: Request) -> Response:
+            given = [request.headers.get(name) for name in ("x-api-key", "x-message-id", "traceparent")]
+            return await publish_message(request.path_params["queue"], request, *given)
+
+        return handle
+
+
+_publishing = APIRouter(route_class=_LeanRoute)
+
+
+@_publishing.post(
     "/queues/{queue}/messages",
     status_code=202,
     tags=["messages"],
@@ -190,3 +206,6 @@ async def _read(request: Request, limit: int) -> bytes:
 async def metrics() -> Response:
     """The counters of `instrumentation/prometheus.py`."""
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+router.include_router(_publishing)

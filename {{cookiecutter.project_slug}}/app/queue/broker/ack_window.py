@@ -25,10 +25,14 @@ class AckWindow:
     The finished ones before the first unfinished one are acked by one frame: once there are a quarter of `prefetch`, or
     after BATCH_DELAY. Those behind an unfinished one are acked singly after STALL_DELAY, or once they are half of
     `prefetch`: or else one slow handler would hold the whole window.
+    And all are due at once when there is nothing to wait for: `prefetch` messages are out, and one of `concurrency`
+    slots is free, so that the broker gives it no message before it has an ack.
     A tag that never came this far counts as unfinished, so no frame ever covers it.
     """
 
-    def __init__(self, prefetch: int) -> None:
+    def __init__(self, prefetch: int, concurrency: int) -> None:
+        self._prefetch = prefetch
+        self._concurrency = concurrency
         self._batch = max(1, prefetch // 4)
         self._half = max(1, prefetch // 2)
         self._next = 1
@@ -38,11 +42,16 @@ class AckWindow:
         self._prefix = 0
         self._last = 0
         self._since = 0.0
+        self._starved = False
+        """True while a slot waits for the acks that are due."""
         self.begun = False
         """True if what was finished last began a batch, which may be due earlier than anything before it."""
 
-    def finish(self, tag: int, now: float) -> bool:
-        """The delivery may be acked. True if a frame is due at once. Nothing happens the second time."""
+    def finish(self, tag: int, now: float, in_flight: int) -> bool:
+        """The delivery may be acked; `in_flight` others are unfinished. True if a frame is due at once.
+
+        Nothing happens the second time.
+        """
         if tag >= self._next:
             self._unfinished.update(dict.fromkeys(range(self._next, tag)))
             self._next = tag + 1
@@ -54,7 +63,7 @@ class AckWindow:
         self.begun = tag <= head and not self._prefix
         if tag > head:
             self._behind[tag] = now
-            return len(self._behind) >= self._half
+            return self._starves(in_flight) or len(self._behind) >= self._half
         if self.begun:
             self._since = now
         reached = [other for other in self._behind if other < head]
@@ -62,10 +71,16 @@ class AckWindow:
             del self._behind[other]
         self._prefix += 1 + len(reached)
         self._last = max(tag, *reached) if reached else tag
-        return self._prefix >= self._batch
+        return self._starves(in_flight) or self._prefix >= self._batch
+
+    def _starves(self, in_flight: int) -> bool:
+        full = in_flight + self._prefix + len(self._behind) >= self._prefetch
+        self._starved = self._starved or (full and in_flight < self._concurrency)
+        return self._starved
 
     def take(self, now: float, *, everything: bool = False) -> Ack | None:
         """The next frame, if it is time for one. It counts as sent."""
+        everything = everything or self._starved
         if self._prefix and (everything or self._prefix >= self._batch or now >= self._since + BATCH_DELAY):
             ack = Ack(self._last, multiple=self._prefix > 1)
             self._prefix = 0
@@ -75,10 +90,13 @@ class AckWindow:
             if everything or len(self._behind) >= self._half or now >= finished + STALL_DELAY:
                 del self._behind[tag]
                 return Ack(tag, multiple=False)
+        self._starved = False
         return None
 
     def next_due(self) -> float | None:
         """When a frame is due, if nothing more is finished."""
+        if self._starved:
+            return 0.0
         times = [self._since + BATCH_DELAY] if self._prefix else []
         if self._behind:
             times.append(next(iter(self._behind.values())) + STALL_DELAY)

@@ -21,9 +21,9 @@ FLUSH_TIMEOUT = 1.0
 class BatchedAcks(ABC):
     """Sends what is due on one open channel. What it could not send when the channel ends is delivered once more."""
 
-    def __init__(self, prefetch: int) -> None:
+    def __init__(self, prefetch: int, concurrency: int) -> None:
         self._loop = asyncio.get_running_loop()
-        self._window = AckWindow(prefetch)
+        self._window = AckWindow(prefetch, concurrency)
         self._timer: asyncio.TimerHandle | None = None
         self._sending: asyncio.Task[None] | None = None
         self._closed = False
@@ -37,9 +37,9 @@ class BatchedAcks(ABC):
     async def send(self, ack: Ack) -> None:
         """Write one ack. Raises BrokerError."""
 
-    def ack(self, tag: int) -> None:
-        """The delivery is done; its ack is on its way within STALL_DELAY."""
-        if self._window.finish(tag, self._loop.time()):
+    def ack(self, tag: int, in_flight: int) -> None:
+        """The delivery is done, and `in_flight` others are not; its ack is on its way within STALL_DELAY."""
+        if self._window.finish(tag, self._loop.time(), in_flight):
             self._send()
         elif self._timer is None or self._window.begun:
             self._wait()
@@ -107,7 +107,7 @@ class BatchedLink(PushLink[Connection]):
     def ack(self, number: int) -> None:
         if self.acks is None or self.acks.over:
             raise DeliveryLostError(GONE)
-        self.acks.ack(number)
+        self.acks.ack(number, self.in_flight - 1)
 
     async def flush(self) -> None:
         """Send the acks that wait for others."""

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
+from app.queue.run.event_loop import new_event_loop
+
 logger = logging.getLogger(__name__)
 
 BLOCKED_AFTER = 2.0
@@ -46,7 +48,7 @@ class _Thread:
     def run(self) -> None:
         """Run the group to its end. Whatever it raises is logged: nobody else would say it."""
         self.ident = threading.get_ident()
-        loop = asyncio.new_event_loop()
+        loop = new_event_loop()
         # Plain `def` handlers run in this executor, and name look-ups too, so there are a few threads more.
         executor = ThreadPoolExecutor(self.group.concurrency + 4, thread_name_prefix=f"{self.group.name}-handler")
         loop.set_default_executor(executor)

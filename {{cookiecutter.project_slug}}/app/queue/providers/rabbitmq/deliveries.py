@@ -20,8 +20,8 @@ from app.queue.providers.rabbitmq.errors import translated
 class Acks(BatchedAcks):
     """On one of aiormq's channels."""
 
-    def __init__(self, channel: aiormq.abc.AbstractChannel, prefetch: int) -> None:
-        super().__init__(prefetch)
+    def __init__(self, channel: aiormq.abc.AbstractChannel, prefetch: int, concurrency: int) -> None:
+        super().__init__(prefetch, concurrency)
         self._channel = channel
 
     @property
@@ -40,7 +40,7 @@ class ConsumeChannel(Channel, BatchedLink[RabbitMQConnection]):
         super().__init__(config, Purpose.CONSUME)
 
     def make_acks(self) -> Acks:
-        return Acks(self.underlay, self._config.prefetch)
+        return Acks(self.underlay, self._config.prefetch, self._config.concurrency)
 
 
 def to_delivery(queue: str, link: ConsumeChannel, received: aiormq.abc.DeliveredMessage) -> Delivery:
