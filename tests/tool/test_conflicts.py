@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Project
-from tests.releases import publish
+from tests.releases import RELEASES, change, publish
 from tests.repository import commit
 from tests.tool.script import HANDLER, STUB, answers, conflicting, script, status
 
@@ -73,6 +73,9 @@ def test_marks_and_rej_files_that_the_user_committed_as_data_of_tests_stop_nothi
     (data / "patch.rej").write_text("@@ -1 +1 @@\n", encoding="utf-8")
     with (project.path / HANDLER).open("a", encoding="utf-8") as file:
         file.write(f'\n\nMARKS = """\n{marks}"""\n')
+    change(project.path / "README.md", "[Português]", "[Em português]")
+    with (project.path / "README.md").open("a", encoding="utf-8") as file:
+        file.write(f"\n{marks}")
     commit(project.path, "Data of tests")
     publish(repository, STUB)
     script(project, "update", "--yes")
@@ -80,7 +83,9 @@ def test_marks_and_rej_files_that_the_user_committed_as_data_of_tests_stop_nothi
     assert f'MARKS = """\n{marks}"""' in project.read(HANDLER)
     commit(project.path, "Updated")
     # Beside a true conflict they stay, too: nothing of it is taken for a hunk of the merge's.
-    script(project, "add-type", "--yes", "orders", "order.paid", code=3)
-    assert f'MARKS = """\n{marks}"""' in project.read(HANDLER)
+    publish(repository, next(release for release in RELEASES if release.title == "a removed file"))
+    script(project, "update", "--yes", code=3)
+    assert "<<<<<<< HEAD\n[Em português]" in project.read("README.md")
+    assert project.read("README.md").endswith(f"\n{marks}")
     script(project, "undo")
     assert status(project) == []
