@@ -178,6 +178,8 @@ class Ledger:
 
     def delivered(self, message: Message, place: Place, count: int) -> None:
         """The broker has given it to somebody, so many times by now. Some brokers drop what they give too often."""
+        fate = self.fate(message.message_id)
+        fate.copied |= message.headers.get(MOVES, 0) < max(fate.moves)
         links = self.scenario.processes * self.faults  # a broker that stops takes back one link after the other
         passes = 0
         if place is Place.DLQ:  # what can't be moved is left there, by each process
