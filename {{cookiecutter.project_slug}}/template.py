@@ -110,7 +110,8 @@ def run(text: str, base: Path, commit: str, arguments: list[str]) -> int:
     fetched = uvx("-q", *tool, "--version", **hidden)
     if fetched.returncode != 0:
         said = [line.strip() for line in fetched.stderr.splitlines() if line.strip()]
-        fatal = [line.rstrip(".") for line in said if line.startswith("fatal: ") and "Could not read from" not in line]
+        fatal = [line.rstrip(".") for line in said if line.startswith("fatal: ")]
+        fatal.sort(key=lambda line: "Could not read from" in line)  # the other program may know why, if it could say it
         why = [*fatal, *said[-1:], "uv says nothing"][0]
         moved = "" if arguments[:1] == ["link"] else f". If it has moved: {HOW} link URL"
         sys.exit(f"Error: uv has no {name} in its cache, and can't fetch it from {url}: {why}{moved}")
