@@ -13,7 +13,7 @@ from app.queue.instrumentation.events import DrainEnded, DrainStarted, Event, ad
 from app.queue.interfaces import Arrival, Claims, Delivery, Place
 from app.queue.messages.headers import History, history_of
 from app.queue.messages.outcome import DONE
-from app.queue.policy import put_back
+from app.queue.policy import MAX_CRASHES, put_back
 from app.queue.processor import MessageProcessor
 from core_tests.tools.example import queue_config
 from core_tests.tools.waiting import eventually
@@ -89,6 +89,15 @@ async def test_an_abandoned_delivery_is_not_run_but_goes_to_the_quarantine() -> 
     assert (one.handler.attempts, one.places()) == (0, [Place.QUARANTINE])
     assert history_of(one.broker.moved[0][0]).crashes == 2
     await asyncio.wait_for(one.worker.quarantine_filled(60), 1)
+
+
+@pytest.mark.parametrize("arrival", Arrival)
+async def test_what_has_died_too_often_is_not_run_however_it_comes(arrival: Arrival) -> None:
+    """Its dead-letter queue was full, and what held it for that gave it back before its broker took it."""
+    one = await bench(Claims(knows_holder=True))
+    await one.run(work(arrival, queue_crashes=MAX_CRASHES))
+    assert (one.handler.attempts, one.places()) == (0, [Place.DLQ])
+    assert history_of(one.broker.moved[0][0]).crashes == MAX_CRASHES
 
 
 async def test_what_the_quarantine_puts_back_itself_is_no_reason_for_another_look() -> None:

@@ -64,9 +64,12 @@ def decide_abandoned(history: History, config: QueueConfig) -> Outcome:
     It is put into the quarantine, and run from there, so that the count is in the broker before it can do harm again.
     """
     history = replace(history, crashes=history.crashes + 1)
-    if history.crashes >= MAX_CRASHES:
-        return _give_up(Reason.CRASHED, None, history, config)
-    return Outcome(Action.QUARANTINE, history)
+    return decide_condemned(history, config) or Outcome(Action.QUARANTINE, history)
+
+
+def decide_condemned(history: History, config: QueueConfig) -> Outcome | None:
+    """The outcome of a message that has died too often, whenever it comes: its dead-letter queue may have been full."""
+    return _give_up(Reason.CRASHED, None, history, config) if history.crashes >= MAX_CRASHES else None
 
 
 def group_size(crashes: int, concurrency: int) -> int | None:

@@ -28,7 +28,7 @@ from app.queue.interfaces import Claims, Link, QueueConsumer, QueueProcessor
 from app.queue.messages.message import Arrival, Delivery
 from app.queue.messages.outcome import Action, Outcome
 from app.queue.middleware import HandleMiddleware
-from app.queue.policy import SUSPECT_FROM, decide_abandoned, put_aside, put_back
+from app.queue.policy import SUSPECT_FROM, decide_abandoned, decide_condemned, put_aside, put_back
 from app.queue.processor import MessageProcessor
 from app.queue.settings.queues import QueueConfig
 
@@ -146,6 +146,8 @@ class QueueWorker(Link):
             if left is None and not self._deadlines.can_begin(record):
                 return self._give_back(record, "an earlier run of it")
             return left
+        if (condemned := decide_condemned(record.history, self.config)) is not None:
+            return await self._attempt.not_run(record, condemned)
         if record.delivery.arrival is NEW:
             return None
         # A guess is not made of a message that was abandoned before: somebody has died of it, perhaps.
