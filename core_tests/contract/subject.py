@@ -6,13 +6,13 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 
 from app.queue.config import QueueConfig
-from app.queue.errors import PublishError
+from app.queue.errors import BrokerUnavailableError, PublishError
 from app.queue.interfaces import (
     Arrival,
     Claims,
@@ -136,9 +136,15 @@ class Subject:
             await inbox.close()
 
     async def declare(self, **keys: Any) -> None:
-        """See to it that the queue and its places are there."""
-        async with self.inbox(**keys):
-            pass
+        """See to it that the queue and its places are there: as the service does, with another try if need be."""
+
+        async def declared() -> bool:
+            with suppress(BrokerUnavailableError):
+                async with self.inbox(**keys):
+                    return True
+            return False
+
+        await eventually(declared, "the queue and its places are there")
 
     async def publish(self, count: int, **keys: Any) -> list[str]:
         """Publish so many messages, one after the other. Returns their ids."""
