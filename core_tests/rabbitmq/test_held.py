@@ -19,13 +19,20 @@ from core_tests.tools.waiting import eventually
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
-FULL = {"x-max-length": 1, "x-overflow": "reject-publish"}
+FILLER = b"x" * 20_000
+FULL = {"x-max-length-bytes": len(FILLER), "x-overflow": "reject-publish"}
 
 
-def declare_dlq(url: str, queue: str, arguments: dict[str, Any]) -> None:
+def declare_dlq(url: str, queue: str) -> None:
     with channel(url) as ch:
         ch.queue_delete(dlq_name(queue))
-        ch.queue_declare(dlq_name(queue), durable=True, arguments={"x-queue-type": "classic", **arguments})
+        ch.queue_declare(dlq_name(queue), durable=True, arguments={"x-queue-type": "classic", **FULL})
+
+
+def purge_dlq(url: str, queue: str) -> None:
+    """Not deleted: RabbitMQ confirms what is on its way into a queue that is deleted, and deletes it, too."""
+    with channel(url) as ch:
+        ch.queue_purge(dlq_name(queue))
 
 
 async def made(url: str, queue: str) -> QueueConfig:
@@ -38,12 +45,12 @@ async def made(url: str, queue: str) -> QueueConfig:
 
 @asynccontextmanager
 async def full(url: str, queue: str) -> AsyncIterator[None]:
-    await asyncio.to_thread(declare_dlq, url, queue, FULL)
-    await asyncio.to_thread(publish, url, dlq_name(queue), b'{"type": "fills it"}')
+    await asyncio.to_thread(declare_dlq, url, queue)
+    await asyncio.to_thread(publish, url, dlq_name(queue), FILLER)
     try:
         yield
     finally:
-        await asyncio.to_thread(declare_dlq, url, queue, {})
+        await asyncio.to_thread(purge_dlq, url, queue)
 
 
 async def test_a_full_dlq_holds_up_nothing_else(rabbitmq_url: str, queue_name: str) -> None:
