@@ -3,5 +3,5 @@
 # `make test` sets the URLs of brokers around it.
 set -eu
 cd "$(dirname "$0")/.."
-.venv/bin/python -m scripts.steady -n 3 --dist loadfile core_tests "$@"
-.venv/bin/python -m scripts.steady -n 2 --dist loadfile tests "$@"
+.venv/bin/pytest -p no:cacheprovider -n 3 --dist loadfile core_tests "$@"
+.venv/bin/pytest -p no:cacheprovider -n 2 --dist loadfile tests "$@"
