@@ -96,7 +96,7 @@ def _quoted(text: str) -> str:
 
 
 def _with_cookiecutter(base: type[Context]) -> type[Context]:
-    class WithCookiecutter(base):  # type: ignore[misc, valid-type]
+    class WithCookiecutter(base):  # type: ignore[misc, valid-type] # its base is only known at run time
         def __init__(self, environment: Environment, parent: dict[str, Any], *rest: Any, **more: Any) -> None:
             if "_copier_conf" in parent:
                 if parent["_copier_conf"]["skip_tasks"]:
