@@ -46,9 +46,10 @@ def outcome(result: Result | None) -> Outcome | None:
     return result.result()
 
 
-async def test_before_any_loss_nothing_is_known() -> None:
+async def test_before_any_loss_nothing_is_known_of_what_could_be_settled_or_has_another_id() -> None:
     redeliveries = memory()
-    redeliveries.acked(record())
+    assert again(redeliveries) is None
+    redeliveries.acked(record(delivery("another")))
     assert again(redeliveries) is None
 
 
@@ -107,6 +108,16 @@ async def test_an_ack_is_lost_with_one_link_and_not_with_the_next_one_again() ->
     assert outcome(again(redeliveries)) is DONE
     redeliveries.lost([])
     assert again(redeliveries) is None
+
+
+async def test_what_comes_again_by_a_new_link_is_done_before_the_loss_of_the_old_one_is_noticed(clock: Clock) -> None:
+    redeliveries = memory()
+    redeliveries.acked(record())
+    assert outcome(again(redeliveries)) is DONE
+    assert again(redeliveries) is None, "it was acked once, so the next one is a copy"
+    redeliveries.acked(record())
+    clock.now += KEEP_FOR + 1
+    assert again(redeliveries) is None, "it was acked long ago, so it is a copy"
 
 
 async def test_only_as_many_acks_may_be_lost_as_can_be_in_flight_of_the_consumer_and_of_a_reader_beside_it() -> None:

@@ -227,6 +227,20 @@ async def test_what_came_by_a_reader_whose_loss_is_not_known_yet_is_not_run_besi
     assert (one.handler.attempts, one.broker.acked, one.places()) == (1, 1, [])
 
 
+@pytest.mark.parametrize(("confirms", "moved"), [(True, [Place.QUARANTINE]), (False, [])], ids=["a copy", "its ack"])
+async def test_a_death_is_counted_of_what_comes_again_beside_a_message_that_is_settled(
+    *, confirms: bool, moved: list[Place]
+) -> None:
+    """It is a copy, which somebody had in flight when he died; or, if acks are not confirmed, that ack was lost."""
+    one = await bench(Claims(confirms_acks=confirms))
+    first = one.begin(work())
+    await eventually(lambda: one.handler.attempts == 1, "it runs")
+    second = one.begin(work(ABANDONED), "reader")
+    one.handler.released.set()
+    await asyncio.gather(first, second)
+    assert (one.handler.attempts, one.places()) == (1, moved)
+
+
 async def test_what_is_decided_already_is_not_run() -> None:
     one = await bench()
     await one.worker.handle(work(queue_crashes=3), "reader", put_back(History(crashes=3)))

@@ -79,14 +79,14 @@ class InFlight:
         record = self._records[delivery] = Record(delivery, link, task)
         return record
 
-    def twin(self, record: Record) -> asyncio.Task[Outcome | None] | None:
-        """What handles the same message, which came before over a link whose end is not known yet; None if nothing."""
+    def twin(self, record: Record) -> Record | None:
+        """The same message, which came before over a link whose end is not known yet; None if there is none."""
         if record.delivery.identity:  # without an id, an equal message may well be another one
             for other in self._records.values():
                 if other is record:
                     break
                 if comes_from(record.key, other.key):
-                    return other.task
+                    return other
         return None
 
     def remove(self, record: Record) -> None:

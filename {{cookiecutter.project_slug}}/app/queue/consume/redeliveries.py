@@ -91,12 +91,25 @@ class Redeliveries:
             if comes_from(key, memory.key) and not _may_be_another(delivery, memory.result):
                 del self._memories[number]
                 return memory.result
-        return None
+        return self._recall_acked(key)
 
     def given_back(self, record: Record, result: Result) -> None:
         """It is moved to where it comes from, for what it waits for is not known yet."""
         identity, body, history = record.key
         self._remember((identity, body, one_move_later(history)), result)
+
+    def _recall_acked(self, key: Key) -> Result | None:
+        """What was acked, comes again: the ack was lost with a link, though the consumer has not noticed it yet.
+
+        A reader may have connected anew before.
+        """
+        too_old = now() - self._keep_for
+        acked = self._acked or deque()
+        for entry in acked:
+            if entry[0] >= too_old and comes_from(key, entry[1]):
+                acked.remove(entry)
+                return _known(DONE)
+        return None
 
     def _remember(self, key: Key, result: Result) -> None:
         memory = Memory(key, result, now())

@@ -136,7 +136,9 @@ class QueueWorker(Link):
 
     async def _again(self, record: Record) -> Outcome | None:
         """The outcome of a delivery that came before. None if it is to be run like any other."""
-        earlier = self._redeliveries.recall(record) or self.in_flight.twin(record)
+        twin = None
+        if (earlier := self._redeliveries.recall(record)) is None and (twin := self.in_flight.twin(record)):
+            earlier = twin.task
         if earlier is not None:
             await asyncio.wait([earlier], timeout=self._deadlines.hold)
             if not earlier.done():
@@ -145,6 +147,8 @@ class QueueWorker(Link):
             left = None if earlier.cancelled() or earlier.exception() else earlier.result()
             if left is None and not self._deadlines.can_begin(record):
                 return self._give_back(record, "an earlier run of it")
+            if left is None and twin is not None and not twin.lost:
+                return await self._again(record)  # that one is settled: this is a copy of it, or the ack was lost
             return left
         if (condemned := decide_condemned(record.history, self.config)) is not None:
             return await self._attempt.not_run(record, condemned)
