@@ -24,24 +24,29 @@ API_KEY = "a-key"
 
 
 @contextmanager
-def process(queues_yaml: str, folder: Path, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """`python -m app` with this file; yields it and its URL, and ends it."""
+def process(
+    queues_yaml: str, folder: Path, module: tuple[str, ...] = ("app",), **environment: str
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`python -m app` with this file, or uvicorn with its arguments; yields it and its URL, and ends it."""
     file = folder / "queues.yaml"
     file.write_text(queues_yaml)
     port = free_port()
     inherited = {name: value for name, value in os.environ.items() if name != "API_KEY"}
+    ours = {"PYTHONPATH": python_path(), "QUEUES_FILE": str(file), "PORT": str(port), "UVICORN_PORT": str(port)}
     service = subprocess.Popen(
-        [sys.executable, "-m", "app"],
+        [sys.executable, "-m", *module],
         cwd=project(),
-        env={**inherited, "PYTHONPATH": python_path(), "QUEUES_FILE": str(file), "PORT": str(port), **environment},
+        env={**inherited, **ours, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     )
     try:
         yield service, f"http://127.0.0.1:{port}"
     finally:
-        service.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(service.pid, signal.SIGKILL)  # uvicorn's workers, too
         service.communicate(timeout=30)
 
 

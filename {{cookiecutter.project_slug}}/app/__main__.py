@@ -11,13 +11,13 @@ import uvicorn
 
 from app.queue.config import load_queues
 from app.queue.errors import ConfigError
-from app.queue.run.process import role
+from app.queue.run.process import log_to_stderr, role
 
 
 def main() -> int:
     """Serve until a signal. A wrong configuration is one message, and exit code 2."""
     try:
-        logging.basicConfig(level=_level(), format="%(asctime)s %(levelname)-8s %(name)s: %(message)s")
+        log_to_stderr()
         port = _port()
         load_queues()
         role()
@@ -36,14 +36,6 @@ def main() -> int:
         timeout_graceful_shutdown=10,
     )
     return 0
-
-
-def _level() -> int:
-    name = (os.environ.get("LOG_LEVEL") or "INFO").upper()
-    levels = logging.getLevelNamesMapping()
-    if name not in levels:
-        raise ConfigError(f"environment variable LOG_LEVEL: must be one of {', '.join(levels)}, not {name!r}")
-    return levels[name]
 
 
 def _port() -> int:

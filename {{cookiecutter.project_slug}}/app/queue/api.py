@@ -15,12 +15,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, HTTPException, Request, Response, Security
 from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 from app.queue.errors import CircuitOpenError, MessageTooLargeError, PublishError
+from app.queue.instrumentation.prometheus import exposition
 from app.queue.messages.body import decode
 from app.queue.messages.outcome import InvalidMessageError
 from app.queue.publishing import PublisherDisabledError, UnknownQueueError
@@ -205,7 +206,7 @@ async def _read(request: Request, limit: int) -> bytes:
 @router.get("/metrics", include_in_schema=False)
 async def metrics() -> Response:
     """The counters of `instrumentation/prometheus.py`."""
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    return Response(exposition(), media_type=CONTENT_TYPE_LATEST)
 
 
 router.include_router(_publishing)

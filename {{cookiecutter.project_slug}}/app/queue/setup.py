@@ -18,14 +18,14 @@ from app.queue.consume.worker import QueueWorker
 from app.queue.dead_letters import DeadLetterPasses
 from app.queue.errors import ConfigError
 from app.queue.handlers.register_handlers import register_handlers
-from app.queue.instrumentation.prometheus import count_handling, count_publishing
+from app.queue.instrumentation.prometheus import check_shared_metrics, count_handling, count_publishing, forget_process
 from app.queue.interfaces import DeadLetterQueueHandler, QueueConsumer, QueueHealthCheck, QueueProcessor, QueuePublisher
 from app.queue.messages.message import Place
 from app.queue.middleware import HandleMiddleware, PerLoop, PublishMiddleware, check_middleware
 from app.queue.processor import MessageProcessor
 from app.queue.providers import find_provider
 from app.queue.publishing import Publishers
-from app.queue.run.process import DrainSignals, end_at_once, role, short_turns
+from app.queue.run.process import DrainSignals, end_at_once, log_to_stderr, role, short_turns
 from app.queue.run.service import QueueService
 from app.queue.run.sides import Factories
 from app.queue.settings.queues import QueueConfig, QueuesConfig
@@ -107,13 +107,15 @@ def queue_lifespan(
 ) -> Lifespan:
     """A lifespan like `lifespan_handler`, with middleware, or other handlers than those of `app/queue/handlers/`.
 
-    The process is the application's, so this is where it is changed: SIGTERM drains, threads take short turns, and a
-    thread that is stuck in a handler keeps no process alive that a signal asked to end.
+    The process is the application's, so this is where it is changed: it logs, SIGTERM drains, threads take short turns,
+    and a thread that is stuck in a handler keeps no process alive that a signal asked to end.
     """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         try:
+            log_to_stderr()
+            check_shared_metrics()
             dispatcher = MessageProcessor()
             register(dispatcher)
             service = build_service(load_queues(), dispatcher, handle_middleware, publish_middleware)
@@ -129,7 +131,9 @@ def queue_lifespan(
                 with signals:
                     yield
             finally:
-                if await service.stop() and signals.received:
+                stuck = await service.stop()
+                forget_process()
+                if stuck and signals.received:
                     end_at_once()
 
     return lifespan

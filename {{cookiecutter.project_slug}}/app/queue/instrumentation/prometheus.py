@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
+from pathlib import Path
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from app.queue.errors import ConfigError
 from app.queue.instrumentation.events import Event, MessageDropped, MessageHeld, MessageReleased, add_listener
 from app.queue.messages.message import Delivery, Message
 from app.queue.messages.outcome import Action, Outcome
@@ -18,7 +22,9 @@ RETRIED = Counter("queue_messages_retried", "Failed deliveries that will be trie
 DEAD_LETTERED = Counter("queue_messages_dead_lettered", "Messages sent to the DLQ.", ["queue", "reason"])
 DROPPED = Counter("queue_messages_dropped", "Messages that no place takes: logged, and gone.", ["queue", "reason"])
 QUARANTINED = Counter("queue_messages_quarantined", "Messages that were in flight when a consumer vanished.", ["queue"])
-HELD = Gauge("queue_messages_held", "Deliveries in flight that can't be settled now.", ["queue"])
+HELD = Gauge(
+    "queue_messages_held", "Deliveries in flight that can't be settled now.", ["queue"], multiprocess_mode="livesum"
+)
 PUBLISHED = Counter("queue_messages_published", "Messages that the broker has confirmed.", ["queue"])
 PUBLISH_FAILED = Counter("queue_messages_publish_failed", "Publishes that ended in an error.", ["queue"])
 
@@ -79,3 +85,31 @@ def _published(queue: str) -> Counter:
 def _text(queue: str) -> str:
     """Whatever a caller calls a queue, as text that can be sent: or else nothing at all could be shown any more."""
     return queue.encode(errors="backslashreplace").decode()
+
+
+def exposition() -> bytes:
+    """All that is counted, as Prometheus reads it: of this process, or of all that share PROMETHEUS_MULTIPROC_DIR."""
+    if _shared() is None:
+        return generate_latest()
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # so it comes
+    return generate_latest(registry)
+
+
+def check_shared_metrics() -> None:
+    """Raises ConfigError if PROMETHEUS_MULTIPROC_DIR is no folder that this process may write to."""
+    folder = _shared()
+    if folder is not None and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+        raise ConfigError(f"environment variable PROMETHEUS_MULTIPROC_DIR: {str(folder)!r} is no folder to write to")
+
+
+def forget_process() -> None:
+    """At its end: what it holds is no more. What it has counted stays in the sums."""
+    if _shared() is not None:
+        mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]  # so it comes
+
+
+def _shared() -> Path | None:
+    """prometheus_client reads the same variable, when it is imported."""
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    return Path(folder) if folder else None

@@ -1,5 +1,5 @@
 # The template's: an update changes it. Which files are yours: README.md.
-"""What the owner of a process decides: what it works at, how its threads take turns, how signals drain it."""
+"""What the owner of a process decides: what it works at, where it logs, how its threads take turns, how it ends."""
 
 from __future__ import annotations
 
@@ -41,6 +41,18 @@ def role() -> Role:
         return Role(value)
     except ValueError:
         raise ConfigError(f"environment variable QUEUE_ROLE: must be one of {', '.join(Role)}, not {value!r}") from None
+
+
+def log_to_stderr() -> None:
+    """What is logged goes to stderr, from `LOG_LEVEL` (INFO) on, unless logging is set up already. Raises ConfigError.
+
+    Of the servers, only `python -m app` would do it: with another one, nothing that is not a warning would be seen.
+    """
+    name = (os.environ.get("LOG_LEVEL") or "INFO").upper()
+    levels = logging.getLevelNamesMapping()
+    if name not in levels:
+        raise ConfigError(f"environment variable LOG_LEVEL: must be one of {', '.join(levels)}, not {name!r}")
+    logging.basicConfig(level=levels[name], format="%(asctime)s %(levelname)-8s %(name)s: %(message)s")
 
 
 @contextmanager
