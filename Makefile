@@ -37,8 +37,8 @@ test-faults: .tools/.ready ## bake the default answers, and run the fault suite 
 	rm -rf build/faults
 	.tools/bin/cookiecutter --no-input --output-dir build/faults build/template > /dev/null
 	$(MAKE) -C build/faults/queue-service setup UV=$(UV)
-	REQUIRE_BROKERS=1 UV=$(UV) $(PYTHON) -c 'from pathlib import Path; from queue_template.checks import faults; \
-		raise SystemExit(faults(Path("build/faults/queue-service"), []))'
+	REQUIRE_BROKERS=1 UV=$(UV) $(PYTHON) -c 'import sys; from pathlib import Path; from queue_template.checks import faults; \
+		raise SystemExit(faults(Path("build/faults/queue-service"), sys.argv[1:]))' $(FAULTS)
 
 lint: setup ## check style, format, types and layers, of the template, of the tests, and of app/ in place
 	$(BIN)/ruff check --no-cache .
@@ -66,8 +66,9 @@ setup: .venv/.ready ## make the virtual environment: the template's tools, and w
 	.tools/bin/python -m pip install --quiet --disable-pip-version-check uv 'cookiecutter>=2.7,<3'
 	@touch $@
 
-bench: build/bench/.ready ## measure the service beside its peers, into docs/benchmarks/ (quarter of an hour)
+bench: build/bench/.ready ## measure the service beside its peers, into docs/benchmarks/, and how it recovers (quarter of an hour)
 	$(call measure,compare)
+	$(MAKE) test-faults FAULTS="-k 'rate_after_kill or bad_before_good'"
 
 bench-quick: build/bench/.ready ## CPU a message, ours beside bare aio-pika: a minute
 	$(call measure,quick)

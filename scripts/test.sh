@@ -4,4 +4,4 @@
 set -eu
 cd "$(dirname "$0")/.."
 .venv/bin/pytest -p no:cacheprovider -n 3 --dist loadfile core_tests "$@"
-.venv/bin/pytest -p no:cacheprovider -n 2 --dist loadfile tests "$@"
+.venv/bin/pytest -p no:cacheprovider -n 2 --dist loadfile --no-loadscope-reorder tests "$@"

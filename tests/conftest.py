@@ -22,8 +22,14 @@ from scripts.export import export
 ROOT = Path(__file__).parents[1]
 TOOLS = Path(sys.executable).parent
 CORE_TESTS = ROOT / "core_tests"
+LONGEST = ("test_matrix.py", "test_versions.py")
 QUICK = ("-m", "not slow and not faults", "-n", "3", "--dist", "loadfile")
 """pytest's options for all tests of the core but the slow ones."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole files are given to the workers in this order: begun last, a long one would run alone at the end."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @dataclass(frozen=True)
