@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -242,8 +243,14 @@ def different(one: dict[str, bytes], other: dict[str, bytes]) -> list[str]:
 def matrix(template: Path, folder: Path, combinations: list[dict[str, str]]) -> list[Cell]:
     """All of it, on two processors."""
     repository = make_repository(template, folder / "queue-template", RELEASES)
+    found, began = list[Cell](), time.monotonic()
     with ProcessPoolExecutor(2, initializer=_quiet) as processes:
-        return [cell for cells in processes.map(rows, [repository] * len(combinations), combinations) for cell in cells]
+        for cells in processes.map(rows, [repository] * len(combinations), combinations):
+            found += cells
+            flaws = sum(bool(cell.flaw) for cell in cells)
+            after = time.monotonic() - began
+            print(f"{after:5.0f} s: {cells[0].combination}: {len(cells)} changes, {flaws} wrong", file=sys.stderr)
+    return found
 
 
 def _quiet() -> None:
