@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from app.queue.providers.memory.broker import broker
 from core_tests.contract.figures import FigureTable
@@ -24,6 +25,10 @@ LEFT_OUT = {provider: ONLY_WITH[provider] for provider in PROVIDERS if not has_p
     {} if has_polled_kit() else {"polled half of the kit": OF_POLLED_KIT}
 )
 collect_ignore_glob = [pattern for patterns in LEFT_OUT.values() for pattern in patterns]
+
+
+settings.register_profile("on a busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("on a busy machine")
 
 
 def pytest_report_header() -> list[str]:

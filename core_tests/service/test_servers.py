@@ -14,7 +14,7 @@ from app.queue.instrumentation.prometheus import forget_process
 from core_tests.tools.process import API_KEY, process, wait_until_answers
 
 UVICORN = ("uvicorn", "app.main:app")
-YAML = "queues: [{name: user_channel, type: memory, enable_consumer: false}]"
+YAML = "queues: [{name: sent_out, type: memory, enable_consumer: false}]"
 MESSAGES = 30
 
 
@@ -30,7 +30,7 @@ def test_under_plain_uvicorn_what_the_service_logs_is_seen(tmp_path: Path) -> No
 def published(url: str) -> float:
     """What `/metrics` says over a connection of its own, which any of the processes may take."""
     (value,) = re.findall(
-        r'^queue_messages_published_total{queue="user_channel"} (\S+)', httpx2.get(url).text, re.MULTILINE
+        r'^queue_messages_published_total{queue="sent_out"} (\S+)', httpx2.get(url).text, re.MULTILINE
     )
     return float(value)
 
@@ -43,7 +43,7 @@ def test_processes_that_share_a_folder_show_the_metrics_of_all(tmp_path: Path) -
         wait_until_answers(service, f"{url}/health/ready", 200)
         for _ in range(MESSAGES):
             answer = httpx2.post(
-                f"{url}/queues/user_channel/messages", json={"type": "any"}, headers={"X-API-Key": API_KEY}
+                f"{url}/queues/sent_out/messages", json={"type": "any"}, headers={"X-API-Key": API_KEY}
             )
             assert answer.status_code == 202, answer.text
         assert [published(f"{url}/metrics") for _ in range(MESSAGES)] == [MESSAGES] * MESSAGES
