@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -84,7 +85,9 @@ class Project:
     def run_core_tests(self, *arguments: str, python: str = sys.executable) -> str:
         """Run tests of the core against the project's own code; they must pass. Returns what pytest printed."""
         settings = ("-c", str(CORE_TESTS / "pytest.ini"), "-o", f"pythonpath={self.path} {ROOT}")
-        return self.run(python, "-m", "pytest", *settings, "-q", "-p", "no:cacheprovider", *arguments)
+        with tempfile.TemporaryDirectory() as notes:  # hypothesis would take them in the project
+            command = (python, "-m", "pytest", *settings, "-q", "-p", "no:cacheprovider", *arguments)
+            return self.run(*command, HYPOTHESIS_STORAGE_DIRECTORY=notes)
 
 
 Bake = Callable[..., Project]
