@@ -67,7 +67,9 @@ def test_a_memory_alarm_blocks_publishing_at_once_and_consuming_not_at_all(world
         (health["publisher"], health["circuit_breaker"], health["consumer"], ready)
         == ("blocked", "open", "running", 503),
     )
-    told = [f"{world.queue}: the broker accepts {what}" in service.log for what in ("no messages", "messages again")]
+    words = [f"{world.queue}: the broker accepts {what}" for what in ("no messages", "messages again")]
+    wait_until(lambda: all(word in service.log for word in words), 10)  # it looks twice a second
+    told = [word in service.log for word in words]
     row(FAULT, "its begin and its end are told", f"in the log: {told}", all(told))
     row(
         FAULT,
