@@ -17,6 +17,7 @@ PATIENCE = 180.0
 PROBE_PAUSE = 0.005
 LATENCY_RATE = 200.0
 CONNECTIONS = 50
+BATCH, BATCH_CONNECTIONS = 1_000, 4
 
 Figures = dict[str, float]
 
@@ -57,7 +58,7 @@ def latency(trial: Trial) -> Figures:
 
 
 def http_in(trial: Trial) -> Figures:
-    """POST to a service that only publishes, over 50 connections."""
+    """POST to a service that only publishes, over 50 connections; the same messages in batches, where it has those."""
     few = replace(trial.settings, messages=max(200, trial.settings.messages // 5))
     publish(trial, replace(few, messages=1))  # the queue has to be there
     before = trial.broker.wait_for_depth(few.queue, 1)
@@ -68,11 +69,17 @@ def http_in(trial: Trial) -> Figures:
         path = f"/queues/{few.queue}/messages"
         post_all(serving.port, path, bodies[:CONNECTIONS], CONNECTIONS)
         seconds = post_all(serving.port, path, bodies, CONNECTIONS)
-    wanted = before + CONNECTIONS + len(bodies)
+        figures = {"POST rate": len(bodies) / seconds}
+        wanted = before + CONNECTIONS + len(bodies)
+        if trial.name == "template":
+            batches = [b"[" + b",".join(bodies[at : at + BATCH]) + b"]" for at in range(0, len(bodies), BATCH)] * 5
+            batch_seconds = post_all(serving.port, f"{path}:batch", batches, BATCH_CONNECTIONS)
+            figures["batch gain"] = 5 * seconds / batch_seconds
+            wanted += 5 * len(bodies)
     if (depth := trial.broker.wait_for_depth(few.queue, wanted)) != wanted:
         raise VoidError(f"{trial.name}: {wanted - before} were answered 202, but {depth - before} are in the queue")
     trial.broker.delete([few.queue])
-    return {"POST rate": len(bodies) / seconds}
+    return figures
 
 
 def http_while_consuming(trial: Trial) -> Figures:

@@ -28,6 +28,7 @@ ROWS = [
     Row("publish rate", "publish", "/s", "throughput", more_is_better=True),
     Row("publish CPU", "publish, CPU a message", "µs", "throughput"),
     Row("POST rate", "`POST /queues/…/messages`, 50 connections", "/s", "post", more_is_better=True),
+    Row("batch gain", "messages in batches of 1,000, times the rate of single ones", "×", "post", more_is_better=True),
     Row("latency p50", "latency, publish to handler, p50", "µs", "latency"),
     Row("latency p99", "latency, publish to handler, p99", "µs", "latency"),
     Row("await rate", "handlers that await 10 ms", "/s", "waiting", more_is_better=True),

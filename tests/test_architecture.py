@@ -58,7 +58,7 @@ def test_the_floors_are_those_that_import_linter_holds() -> None:
         "contracts"
     ]
     (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
-    held = [sorted(layer.split(" | ")) for layer in layers]
+    held = [sorted(re.split(r" [|:] ", layer)) for layer in layers]
     rows = re.findall(r"^\| (\d) \| (.*) \|$", PAGE[: PAGE.index("## The way")], re.MULTILINE)
     assert [int(number) for number, _ in rows] == list(range(len(held), 0, -1))
     told = [[Path(name).stem for name in re.findall(r"`([a-z_]+(?:\.py|/))`", text)] for _, text in rows]

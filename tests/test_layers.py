@@ -14,6 +14,7 @@ from tests.conftest import ROOT
 SERVICE = ROOT / "{{cookiecutter.project_slug}}"
 BREACHES = {
     "Eight floors": ("messages/message.py", "import app.queue.settings.queues"),
+    "Publishing over HTTP": ("health_check.py", "import app.queue.api"),
     "The sides don't know each other": ("publishing.py", "import app.queue.consume.pause"),
     "A provider says what its broker does": ("providers/memory/broker.py", "import app.queue.policy"),
     "The inner wings know neither HTTP": ("messages/body.py", "import fastapi"),

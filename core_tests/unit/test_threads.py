@@ -8,8 +8,7 @@ import threading
 
 import pytest
 
-from app.queue.run.event_loop import new_event_loop
-from app.queue.run.threads import ConsumerThreads
+from app.queue.run.threads import ConsumerThreads, new_event_loop
 
 
 class Parting:

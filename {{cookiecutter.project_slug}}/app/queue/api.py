@@ -1,5 +1,5 @@
 # The template's: an update changes it. Which files are yours: README.md.
-"""`POST /queues/{queue}/messages`: publishing over HTTP. And `GET /metrics`."""
+"""`POST /queues/{queue}/messages`: publishing over HTTP. And `GET /metrics`. Many messages at once: `api_batch.py`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from starlette.responses import JSONResponse
 
 from app.queue.errors import CircuitOpenError, MessageTooLargeError, PublishError
 from app.queue.instrumentation.prometheus import exposition
+from app.queue.interfaces import QueuePublisher
 from app.queue.messages.body import decode
 from app.queue.messages.outcome import InvalidMessageError
 from app.queue.publishing import PublisherDisabledError, UnknownQueueError
@@ -58,7 +59,7 @@ class Unavailable(Problem):
     may_have_landed: bool
 
 
-_RESPONSES: dict[int | str, dict[str, Any]] = {
+RESPONSES: dict[int | str, dict[str, Any]] = {
     401: {"model": Problem, "description": "X-API-Key is missing or wrong, or the service has no API_KEY"},
     404: {"model": Problem, "description": "No such queue"},
     408: {"model": Problem, "description": "The body did not arrive in time"},
@@ -94,18 +95,28 @@ def check_api_key(key: Annotated[str | None, Security(_api_key)]) -> None:
         raise HTTPException(401, "X-API-Key is missing or wrong", {"WWW-Authenticate": "ApiKey"})
 
 
-class _LeanRoute(APIRoute):
-    """Documented as any route of FastAPI, and called with what it needs: solving its parameters took half of a call."""
+class LeanRoute(APIRoute):
+    """Documented as any route of FastAPI, and called with what it needs: solving its parameters took half of a call.
+
+    Its endpoint takes the queue, the request, and the three headers, as `publish_message` does.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        endpoint = self.endpoint
+
         async def handle(request: Request) -> Response:
             given = [request.headers.get(name) for name in ("x-api-key", "x-message-id", "traceparent")]
-            return await publish_message(request.path_params["queue"], request, *given)
+            response: Response = await endpoint(request.path_params["queue"], request, *given)
+            return response
 
         return handle
 
 
-_publishing = APIRouter(route_class=_LeanRoute)
+Key = Annotated[str | None, Security(_api_key)]
+Traceparent = Annotated[
+    str | None, Header(description="W3C trace context, passed on with the message; ignored if it is none.")
+]
+_publishing = APIRouter(route_class=LeanRoute)
 
 
 @_publishing.post(
@@ -113,13 +124,13 @@ _publishing = APIRouter(route_class=_LeanRoute)
     status_code=202,
     tags=["messages"],
     response_model=Accepted,
-    responses=_RESPONSES,
+    responses=RESPONSES,
     openapi_extra={"requestBody": _BODY},
 )
 async def publish_message(
     queue: str,
     request: Request,
-    key: Annotated[str | None, Security(_api_key)],
+    key: Key,
     x_message_id: Annotated[
         str | None,
         Header(
@@ -127,11 +138,26 @@ async def publish_message(
             json_schema_extra={"pattern": f"^{MESSAGE_ID.pattern}$"},  # checked below, for an answer in plain words
         ),
     ] = None,
-    traceparent: Annotated[
-        str | None, Header(description="W3C trace context, passed on with the message; ignored if it is none.")
-    ] = None,
+    traceparent: Traceparent = None,
 ) -> Response:
     """Publish a message. 202 means that the broker has it safely."""
+    publisher = publisher_for(queue, request, key)
+    if x_message_id is not None and not MESSAGE_ID.fullmatch(x_message_id):
+        raise HTTPException(422, "X-Message-Id must have 1 to 128 visible ASCII characters")
+    body = await read(request, publisher.config.max_message_bytes)
+    check(request, queue, body)
+    try:
+        sent = await publisher.publish_message(queue, body, message_id=x_message_id, headers=headers_with(traceparent))
+    except MessageTooLargeError as error:
+        raise HTTPException(413, str(error)) from None
+    except PublishError as error:
+        return _unavailable(error)
+    # A response of our own, as FastAPI would validate what it is given before it writes it.
+    return Response(Accepted(message_id=sent).model_dump_json(), 202, media_type="application/json")
+
+
+def publisher_for(queue: str, request: Request, key: str | None) -> QueuePublisher:
+    """The publisher of a queue for somebody with that key. Raises HTTPException."""
     check_api_key(key)
     service: QueueService = request.app.state.queue_service
     try:
@@ -142,9 +168,12 @@ async def publish_message(
         raise HTTPException(409, str(error)) from None
     if service.role is Role.WORKER:
         raise HTTPException(409, "this process is a worker (QUEUE_ROLE) and does not publish over HTTP")
-    if x_message_id is not None and not MESSAGE_ID.fullmatch(x_message_id):
-        raise HTTPException(422, "X-Message-Id must have 1 to 128 visible ASCII characters")
-    body = await _read(request, publisher.config.max_message_bytes)
+    return publisher
+
+
+def check(request: Request, queue: str, body: bytes) -> None:
+    """Raise HTTPException if no handler of the queue can take the message; of a queue without, if it is no message."""
+    service: QueueService = request.app.state.queue_service
     try:
         if service.dispatcher.handler(queue) is None:
             decode(body)
@@ -155,15 +184,11 @@ async def publish_message(
     except BaseException as error:  # nothing was awaited, so it is the model's own: a validator may raise anything
         logger.exception("%s: the model of a message raised", queue)
         raise HTTPException(422, f"the message's model raised {type(error).__name__}") from None
-    headers = {"traceparent": traceparent} if traceparent and TRACEPARENT.fullmatch(traceparent) else None
-    try:
-        sent = await publisher.publish_message(queue, body, message_id=x_message_id, headers=headers)
-    except MessageTooLargeError as error:
-        raise HTTPException(413, str(error)) from None
-    except PublishError as error:
-        return _unavailable(error)
-    # A response of our own, as FastAPI would validate what it is given before it writes it.
-    return Response(Accepted(message_id=sent).model_dump_json(), 202, media_type="application/json")
+
+
+def headers_with(traceparent: str | None) -> dict[str, str] | None:
+    """A message's headers with that trace context, if it is one."""
+    return {"traceparent": traceparent} if traceparent and TRACEPARENT.fullmatch(traceparent) else None
 
 
 async def publish_failed(_: Request, error: Exception) -> Response:
@@ -175,15 +200,22 @@ async def publish_failed(_: Request, error: Exception) -> Response:
 
 
 def _unavailable(error: PublishError) -> Response:
+    problem = Unavailable(detail=said(error), message_id=error.message_id, may_have_landed=error.may_have_landed)
+    return Response(problem.model_dump_json(), 503, retry_after(error), media_type="application/json")
+
+
+def said(error: PublishError) -> str:
+    """What a client is told of it."""
+    return f"{error}; it may have landed all the same" if error.may_have_landed else str(error)
+
+
+def retry_after(error: PublishError) -> dict[str, str]:
+    """The header that says when to try again."""
     seconds = math.ceil(error.retry_after) if isinstance(error, CircuitOpenError) else RETRY_AFTER
-    text = f"{error}; it may have landed all the same" if error.may_have_landed else str(error)
-    problem = Unavailable(detail=text, message_id=error.message_id, may_have_landed=error.may_have_landed)
-    return Response(
-        problem.model_dump_json(), 503, {"Retry-After": str(max(1, seconds))}, media_type="application/json"
-    )
+    return {"Retry-After": str(max(1, seconds))}
 
 
-async def _read(request: Request, limit: int) -> bytes:
+async def read(request: Request, limit: int) -> bytes:
     """The body, as far as it is allowed to go: no more than `limit` bytes are ever kept."""
     too_large = HTTPException(413, f"the body may have {limit} bytes at most")
     length = request.headers.get("content-length", "")

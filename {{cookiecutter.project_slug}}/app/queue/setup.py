@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -11,7 +12,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from app.queue import api, health_check
+from app.queue import api, api_batch, health_check
 from app.queue.config import load_queues
 from app.queue.consume.quarantine import Quarantine
 from app.queue.consume.worker import QueueWorker
@@ -123,6 +124,7 @@ def queue_lifespan(
             logger.critical("%s", error)
             raise
         app.state.queue_service = service
+        app.state.batches = asyncio.Semaphore(api_batch.AT_A_TIME)
         _include_routers(app)
         signals = DrainSignals(service.begin_drain, service.config.drain.delay)
         with short_turns():
@@ -146,7 +148,7 @@ lifespan_handler: Lifespan = queue_lifespan()
 def _include_routers(app: FastAPI) -> None:
     if not getattr(app.state, "queue_routes", False):
         app.state.queue_routes = True
-        routers: tuple[Any, ...] = (health_check.router, api.router)
+        routers: tuple[Any, ...] = (health_check.router, api.router, api_batch.router)
         for router in routers:
             app.include_router(router)
         app.openapi_schema = None  # made anew, should somebody have asked before the start

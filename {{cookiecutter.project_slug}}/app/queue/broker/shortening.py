@@ -1,9 +1,9 @@
 # The template's: an update changes it. Which files are yours: README.md.
-"""What a move leaves out when a message is too large for the broker with the headers that we add."""
+"""What a move leaves out: orders to the broker that a message carries, and what makes it too large for it."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,20 @@ from app.queue.messages.message import Message
 SHORT = 200
 """Bytes that are left of a text of ours in the first stages."""
 TEXTS = frozenset({"dlq-traceback", "dlq-exception-message", "dlq-exception-type"})
+
+
+def without(message: Message, orders: Iterable[str], marks: Collection[str] = ()) -> Message:
+    """The message without these headers, by which a broker does something instead of carrying them.
+
+    Whoever published it gave that order once. Obeyed again with every move, it would route a copy elsewhere each time,
+    make a dead letter expire, or empty a stream. DROPPED names the `orders`, which may be properties, too; not the
+    `marks`, which the broker itself has made.
+    """
+    orders = sorted(set(orders))
+    if not orders and not marks:
+        return message
+    kept = {name: value for name, value in message.headers.items() if name not in orders and name not in marks}
+    return replace(message, headers=naming(message.headers, kept, orders, MAX_TEXT) if orders else kept)
 
 
 async def fitting(message: Message, putting: Callable[[Message], Awaitable[None]]) -> None:

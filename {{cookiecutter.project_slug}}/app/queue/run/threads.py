@@ -13,13 +13,20 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
-from app.queue.run.event_loop import new_event_loop
-
 logger = logging.getLogger(__name__)
 
 BLOCKED_AFTER = 2.0
 """Seconds without a turn of its loop after which a thread counts as blocked."""
 TICK = 0.25
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """A new loop, not set for the thread: uvloop's where there is one (it has no Windows), as uvicorn chooses it."""
+    try:
+        import uvloop  # noqa: PLC0415 - it is not everywhere
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
 
 
 class Group(Protocol):

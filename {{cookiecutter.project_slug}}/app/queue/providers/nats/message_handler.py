@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from app.queue.broker.left_behind import without
 from app.queue.broker.processor import LinkedProcessor
+from app.queue.broker.shortening import without
 from app.queue.interfaces import Delivery, Message, Place
 from app.queue.messages.message import undivided_name
 from app.queue.providers.nats.config import NatsQueueConfig

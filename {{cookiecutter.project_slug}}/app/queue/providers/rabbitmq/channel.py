@@ -7,9 +7,10 @@ import asyncio
 import re
 import struct
 import sys
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import aiormq
 import aiormq.abc
@@ -34,19 +35,17 @@ from app.queue.providers.rabbitmq.config import RabbitMQQueueConfig
 from app.queue.providers.rabbitmq.connection import Purpose, RabbitMQConnection, RabbitMQConnectionManager
 from app.queue.providers.rabbitmq.errors import reply, translated
 from app.queue.providers.rabbitmq.orders import FAST_REPLY
+from app.queue.providers.rabbitmq.outgoing import Outgoing
 
 OPEN_TIMEOUT = 10.0
 NEXT_CHANNEL, MAX_NEXT_CHANNEL = 5.0, 120.0
 """Seconds between the channels that a queue costs which goes on refusing messages: at first, and at most."""
 FRAME_BUFFER = 100
 """Frames, three a message, that aiormq reads at a time. With its default of 10 it goes to and fro for each message."""
-LARGE = 16_384
-"""Bytes of a body from which on a publish waits for room in the socket, so that a broker that reads slowly gets no more
-than it takes. Smaller ones don't: aiormq would hold its channel's lock for two more turns of the event loop for each.
-How many can be on their way is then up to their callers, who wait for a confirm, and to the circuit breaker.
-"""
 PROPERTIES_ROOM = 3072
 """Bytes of a frame that are kept for what stands beside a message's headers: at most nine texts of 255."""
+Publish = Callable[..., Awaitable[aiormq.abc.ConfirmationFrameType | None]]
+"""`basic_publish` of aiormq's channel, or `Outgoing.publish`, which costs less."""
 BODY_LIMIT = re.compile(r"larger than configured max size (\d+)")
 BODY_LIMIT_FOR = 60.0
 """Seconds for which a limit is believed that the broker has told. The operator may raise it."""
@@ -110,6 +109,7 @@ class PublishChannel(Channel):
     def __init__(self, config: RabbitMQQueueConfig) -> None:
         super().__init__(config, Purpose.PUBLISH)
         self._turns = Turns()
+        self._publish: Publish | None = None
         self._headers_max = 0
         self._next_channel = Seldom(NEXT_CHANNEL, MAX_NEXT_CHANNEL)
         self._body_max = sys.maxsize
@@ -119,6 +119,7 @@ class PublishChannel(Channel):
     async def opened(self, connection: RabbitMQConnection) -> None:
         await super().opened(connection)
         self._headers_max = connection.frame_max - PROPERTIES_ROOM
+        self._publish = Outgoing(cast("aiormq.Channel", self.channel)).publish
 
     async def put(self, queue: str, message: Message) -> None:
         """Return once the broker has confirmed that `message` is in `queue`, on disk.
@@ -127,8 +128,8 @@ class PublishChannel(Channel):
         MessageTooLargeError if its headers are more than a frame holds or its body is more than the broker takes, and
         PublishError otherwise.
         """
-        channel = self.channel
-        if channel is None:
+        publish = self._publish
+        if publish is None or self.channel is None:
             raise BrokerUnavailableError(NOT_CONNECTED)
         if self.is_blocked:
             raise PublisherBlockedError(
@@ -143,21 +144,19 @@ class PublishChannel(Channel):
         # aiormq finds a returned message by its id, so two with the same id must not be on their way together.
         await self._turns.take(message.message_id)
         try:
-            await self._put(channel, queue, message)
+            await self._put(publish, queue, message)
         except (TypeError, ValueError, OverflowError, struct.error):
             if message.properties is None:
                 raise  # what the caller gave can't be sent
             # A foreign publisher sent something that the library can read but not write: go on without it.
-            await self._put(channel, queue, _plain(message))
+            await self._put(publish, queue, _plain(message))
         finally:
             self._turns.give_back(message.message_id)
 
-    async def _put(self, channel: aiormq.Channel, queue: str, message: Message) -> None:
+    async def _put(self, publish: Publish, queue: str, message: Message) -> None:
         properties = properties_of(message)
         try:
-            await channel.basic_publish(
-                message.body, routing_key=queue, properties=properties, mandatory=True, wait=len(message.body) >= LARGE
-            )
+            await publish(message.body, routing_key=queue, properties=properties, mandatory=True)
         except aiormq.exceptions.PublishError:
             raise UnroutableError(f"the broker has no queue {queue!r}; the message went nowhere") from None
         except aiormq.exceptions.DeliveryError:

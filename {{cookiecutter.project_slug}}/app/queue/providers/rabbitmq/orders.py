@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from app.queue.broker.left_behind import without
+from app.queue.broker.shortening import without
 from app.queue.interfaces import Message
 
 HEADERS = ("CC", "BCC")
