@@ -13,7 +13,7 @@ import pytest
 from aiormq import spec
 from aiormq.abc import ChannelFrame
 from aiormq.channel import Returning
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as some
 from pamqp.body import ContentBody
 from pamqp.header import ContentHeader
@@ -88,6 +88,8 @@ def aiormqs(message_id: str, body: bytes, queue: str = "q") -> bytes:
 
 
 @given(properties, some.integers(0, 2**40))
+@example(spec.Basic.Properties(content_type="x" * 256, delivery_mode=2, message_id="m"), 1)
+@example(spec.Basic.Properties(content_type="x", delivery_mode=2, message_id="é" * 128), 1)
 def test_a_header_is_written_as_pamqp_writes_it(given: spec.Basic.Properties, size: int) -> None:
     outgoing = cast("Outgoing", SimpleNamespace(_channel=SimpleNamespace(number=7)))
     try:

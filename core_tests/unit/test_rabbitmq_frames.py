@@ -1,0 +1,109 @@
+"""A frame is read as pamqp reads it, whatever is in it: right, cut, or changed."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Any
+
+import pamqp.frame
+import pytest
+from aiormq import spec
+from hypothesis import given
+from hypothesis import strategies as some
+from pamqp.body import ContentBody
+from pamqp.header import ContentHeader
+
+from app.queue.providers.rabbitmq import frames
+
+text = some.text(max_size=60).filter(lambda value: len(value.encode()) < 256)
+name = some.text("abc.:-_09", max_size=60)
+values = some.none() | some.integers(-(2**62), 2**62) | some.booleans() | text | some.binary(max_size=9).map(bytearray)
+headers = some.dictionaries(text.filter(bool), values | some.lists(values, max_size=3), max_size=4)
+deliveries = some.builds(spec.Basic.Deliver, text, some.integers(0, 2**63 - 1), some.booleans(), name, text)
+properties = some.builds(
+    spec.Basic.Properties,
+    content_type=some.none() | text,
+    content_encoding=some.none() | text,
+    headers=some.none() | headers,
+    delivery_mode=some.sampled_from([None, 1, 2]),
+    priority=some.none() | some.integers(0, 255),
+    correlation_id=some.none() | text,
+    reply_to=some.none() | text,
+    expiration=some.none() | text,
+    message_id=some.none() | text,
+    timestamp=some.none() | some.datetimes(datetime(1970, 1, 2), datetime(2100, 1, 1)),  # noqa: DTZ001 - no zone either
+    message_type=some.none() | text,
+    user_id=some.none() | text,
+    app_id=some.none() | text,
+)
+all_frames = some.one_of(
+    deliveries,
+    some.builds(spec.Basic.Ack, some.integers(0, 2**63 - 1), some.booleans()),
+    some.builds(spec.Basic.Nack, some.integers(0, 2**63 - 1), some.booleans(), some.booleans()),
+    some.builds(ContentHeader, some.just(0), some.integers(0, 2**63 - 1), properties),
+    some.builds(ContentBody, some.binary(min_size=1, max_size=300)),
+    some.just(spec.Channel.CloseOk()),
+)
+marshalled = some.builds(pamqp.frame.marshal, all_frames, some.integers(0, 65535))
+
+
+def shown(frame: Any) -> Any:
+    """All that is in a frame."""
+    if isinstance(frame, ContentHeader):
+        return frame.class_id, frame.weight, frame.body_size, shown(frame.properties)
+    if isinstance(frame, ContentBody):
+        return frame.value
+    return type(frame), [(type(getattr(frame, slot)), getattr(frame, slot)) for slot in getattr(frame, "__slots__", [])]
+
+
+def outcome(read: Any, data: bytes) -> Any:
+    """What is read, or what is raised."""
+    try:
+        size, channel, frame = read(data)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is the same
+        return type(error), re.sub(" at 0x[0-9a-f]+", "", str(error))
+    return size, channel, shown(frame)
+
+
+@given(marshalled)
+def test_a_frame_that_is_right(data: bytes) -> None:
+    assert outcome(frames.unmarshal, data) == outcome(frames.pamqps_own, data)
+
+
+@given(marshalled, some.integers(0, 400), some.binary(max_size=4), some.integers(0, 8))
+def test_a_frame_that_is_cut_or_changed(data: bytes, at: int, instead: bytes, gone: int) -> None:
+    changed = data[: at % len(data)] + instead + data[at % len(data) + gone :]
+    assert outcome(frames.unmarshal, changed) == outcome(frames.pamqps_own, changed)
+
+
+@given(marshalled, some.integers(0, 400), some.binary(max_size=4), some.integers(0, 8))
+def test_a_frame_whose_content_is_changed_under_a_right_head_and_end(
+    data: bytes, at: int, instead: bytes, gone: int
+) -> None:
+    content = data[7:-1]
+    at %= len(content)
+    content = content[:at] + instead + content[at + gone :]
+    changed = data[:3] + len(content).to_bytes(4, "big") + content + data[-1:]
+    assert outcome(frames.unmarshal, changed) == outcome(frames.pamqps_own, changed)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        spec.Basic.Deliver("tag", 1, True, "", "q"),
+        spec.Basic.Ack(1, True),
+        ContentHeader(0, 7, spec.Basic.Properties(content_type="x", headers={"a": 1}, delivery_mode=2)),
+        ContentBody(b"x"),
+    ],
+    ids=lambda frame: str(frame.name),
+)
+def test_what_comes_with_every_message_is_not_left_to_pamqp(frame: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = pamqp.frame.marshal(frame, 3)
+    wanted = outcome(frames.pamqps_own, data)
+    monkeypatch.setattr(frames, "pamqps_own", None)
+    assert outcome(frames.unmarshal, data) == wanted
+
+
+def test_aiormq_reads_by_it() -> None:
+    assert pamqp.frame.unmarshal is frames.unmarshal
