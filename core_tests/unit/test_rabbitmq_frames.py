@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import datetime
 from typing import Any
 
+import aiormq.connection
+import aiormq.exceptions
 import pamqp.frame
 import pytest
 from aiormq import spec
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as some
 from pamqp.body import ContentBody
 from pamqp.header import ContentHeader
 
 from app.queue.providers.rabbitmq import frames
 
+AIORMQS_OWN: Any = frames.FrameReceiver.__mro__[1]
 text = some.text(max_size=60).filter(lambda value: len(value.encode()) < 256)
 name = some.text("abc.:-_09", max_size=60)
 values = some.none() | some.integers(-(2**62), 2**62) | some.booleans() | text | some.binary(max_size=9).map(bytearray)
@@ -107,3 +111,57 @@ def test_what_comes_with_every_message_is_not_left_to_pamqp(frame: Any, monkeypa
 
 def test_aiormq_reads_by_it() -> None:
     assert pamqp.frame.unmarshal is frames.unmarshal
+    assert aiormq.connection.FrameReceiver is frames.FrameReceiver
+
+
+async def received(receiver: Any, parts: list[bytes]) -> list[Any]:
+    """What comes out of a stream that gets these parts and ends then, and what ends it."""
+    reader = asyncio.StreamReader()
+
+    async def feed() -> None:
+        for part in parts:
+            reader.feed_data(part)
+            await asyncio.sleep(0)
+        reader.feed_eof()
+
+    feeding = asyncio.create_task(feed())
+    found: list[Any] = []
+    try:
+        async for size, channel, frame in receiver(reader):
+            found.append((size, channel, shown(frame)))
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is the same
+        found.append(type(error))
+    await feeding
+    return found
+
+
+def cut(stream: bytes, sizes: list[int]) -> list[bytes]:
+    """The stream in parts of these sizes; the last one is what is left."""
+    parts = []
+    for size in sizes:
+        parts.append(stream[:size])
+        stream = stream[size:]
+    return [part for part in [*parts, stream] if part]
+
+
+@given(some.lists(marshalled, max_size=12), some.lists(some.integers(1, 400), max_size=30), some.integers(0, 9))
+@example([b"AMQP\x00\x00\x09\x01"], [2], 0)
+@example([b"AMQP\x00\x00\x09\x01"], [], 0)
+@example([b"\x09" * 30], [], 0)
+def test_a_stream_gives_the_same_frames_however_it_comes_in_parts(
+    stream: list[bytes], sizes: list[int], missing: int
+) -> None:
+    whole = b"".join(stream)
+    parts = cut(whole[: len(whole) - missing], sizes)
+    ours = asyncio.run(received(frames.FrameReceiver, parts))
+    assert ours == asyncio.run(received(AIORMQS_OWN, parts))
+
+
+def test_a_connection_that_is_reset_is_a_lost_connection() -> None:
+    async def main() -> None:
+        reader = asyncio.StreamReader()
+        reader.set_exception(ConnectionResetError("by peer"))
+        with pytest.raises(aiormq.exceptions.AMQPConnectionError, match="by peer"):
+            await frames.FrameReceiver(reader).get_frame()
+
+    asyncio.run(main())
