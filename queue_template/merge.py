@@ -10,13 +10,16 @@ from queue_template.entries import with_entry_of
 from queue_template.fitting import finish_modules, finish_queues
 from queue_template.form import changed, text_of
 from queue_template.git import SOMEBODY, TemplateError, git, run_git
-from queue_template.imports import OLD_IMPORT, OLD_TESTING, with_new_place_of_testing
 from queue_template.mend import has_marks, is_shared, mended
 from queue_template.project import Project
 from queue_template.render import write_state
 
 OWNED = ("app/queue/handlers/", "tests/handlers/")
 """Where a file of the user's that the template would make, too, is simply the user's."""
+
+OLD_TESTING = "tests/tools/handlers.py"
+"""Where `handler_of` was, in projects that were made before it was in `app.queue.testing`."""
+OLD_IMPORT, TESTING = "from tests.tools.handlers import ", "from app.queue.testing import "
 
 
 @dataclass
@@ -84,7 +87,7 @@ def _rename_imports(project: Project, folder: Path) -> None:
     for name in filter(None, found.stdout.split("\0")):
         if name.endswith(".py"):
             data = (folder / name).read_bytes()
-            (folder / name).write_bytes(changed(name, data, with_new_place_of_testing))
+            (folder / name).write_bytes(changed(name, data, lambda text: text.replace(OLD_IMPORT, TESTING)))
             if name not in unmerged:
                 git(folder, "add", "--", name)
 
