@@ -128,6 +128,8 @@ def _plain(node: yaml.Node | None) -> Any:
 
 def _prose(name: str, text: str) -> Iterator[Fact]:
     """The lines that have a word: of Markdown below their heading, of others with a variable by its name."""
+    if name.endswith(".gitignore") and "\n!" in f"\n{text}":
+        yield ("all", "patterns"), text  # one that is taken back by a later one: their order counts
     heading = ""
     for line in (line.strip() for line in LINE.findall(text)):
         variable = VARIABLE.fullmatch(line)

@@ -31,7 +31,7 @@ UNIT = re.compile(
 )
 IMAGE = re.compile(r"""\bimage["']?: |^ *FROM |--from=|docker://""")
 MEMBER = re.compile(rf"(===|[<>=!~]=|[<>]) *({NUMBER})")
-COMMENT = re.compile(r"\s+#.*$")
+COMMENT = re.compile(r"(?:^|\s+)#.*$")
 LOWEST, HIGHEST, EXACT = (">", ">="), ("<", "<="), {"==", "===", "~="}
 Range = dict[str, str]
 Order = tuple[tuple[int, ...], bool]

@@ -26,6 +26,7 @@ MYPY = "[tool.mypy]\nstrict = true\n"
         ("app/main.py", "f(1)\nf()\n", "f()\n", "f()\nf(2)\n", "f(1)\nf()\nf(2)\n"),
         ("app/main.py", '"""a\nb\n"""\n', '"""a\nc\n"""\n', '"""a\nc\nd\n"""\n', '"""a\nb\nd\n"""\n'),
         (".env.example", "# A=1\nB=2\n", "# A=1\n", "# A=1\nC=3\n", "# A=1\nB=2\nC=3\n"),
+        (".gitignore", "a\nb.log\n", "a\n", "a\n*.log\n", "a\nb.log\n*.log\n"),
         ("README.md", "# A\nx\n# B\n```\ny\n```\n", "# A\n# B\n", "# A\n# B\n```\nz\n```\n", "# A\nx\n# B\ny\nz\n"),
     ],
 )
@@ -56,6 +57,8 @@ def test_both_changes_are_there(name: str, ours: str, base: str, theirs: str, bo
         ("app/main.py", "x\nA = 1\n", "x\n", "x\nA = 2\n", "x\nA = 1\nA = 2\n"),
         ("app/main.py", "x\nimport a\n", "x\n", "x\nimport a\n", "x\nimport a\nimport a\n"),
         (".env.example", "A=1\nB=2\n", "A=1\n", "A=1\nB=3\n", "A=1\nB=2\nB=3\n"),
+        # In an order that takes back what one of them says.
+        (".gitignore", "a\n!b.log\n", "a\n", "a\n*.log\n", "a\n!b.log\n*.log\n"),
         # Missing, or never said by anyone.
         ("app/main.py", "from a import b as c\n", "from a import b\n", "from d import b\n", "from a import b as c\n"),
         ("app/main.py", "x\ny\n", "x\n", "x\n", "x\ny\nz\n"),

@@ -146,7 +146,16 @@ def test_a_line_that_the_user_moved_is_not_taken_for_a_dropped_one() -> None:
     assert with_own_versions("pyproject.toml", moved, base, theirs) == (base, theirs)
 
 
-@pytest.mark.parametrize("line", ["timeout = {}\n", '  - "127.0.0.1:{}:8000"\n', "  NATS_URL: nats://nats:{}\n"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "timeout = {}\n",
+        "# not redis>={}\n",
+        "    # not redis>={}\n",
+        '  - "127.0.0.1:{}:8000"\n',
+        "  NATS_URL: nats://nats:{}\n",
+    ],
+)
 def test_a_number_that_is_no_version_is_not_decided(line: str) -> None:
     ours, base, theirs = (line.format(number) for number in (2, 1, 3))
     for name in ("pyproject.toml", "compose.yaml"):
