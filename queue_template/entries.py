@@ -1,4 +1,4 @@
-"""The entries of queues.yaml as text: the standard library reads no YAML, and a user's comments have to stay."""
+"""The entries of queues.yaml as text, since a user's comments have to stay."""
 
 from __future__ import annotations
 

@@ -42,11 +42,11 @@ class Line:
     """A line in parts.
 
     Attributes:
-        text: all of it.
+        text: all of it but for the line feed.
         key: what it says but for its versions and its comment.
         pieces: what is before each version and behind the last one; `values` are these, as they are written.
         comment: with the blanks before it. A version in it is none.
-        end: the line feed, if there is one.
+        end: the line feed; a last line may have none, whatever the other sides have behind it.
     """
 
     text: str
@@ -59,7 +59,7 @@ class Line:
     def with_values(self, values: list[str], comment: str) -> str:
         """The line with other versions and another comment."""
         *heads, tail = self.pieces
-        return "".join([*map("".join, zip(heads, values, strict=True)), tail, comment, self.end])
+        return "".join([*map("".join, zip(heads, values, strict=True)), tail, comment])
 
 
 def with_own_versions(name: str, ours: str, base: str, theirs: str) -> tuple[str, str]:
@@ -68,7 +68,7 @@ def with_own_versions(name: str, ours: str, base: str, theirs: str) -> tuple[str
         return base, theirs
     own, old, new = ([read(line) for line in LINE.findall(text)] for text in (ours, base, theirs))
     mine, template = partners(old, own), partners(old, new)
-    before, after = [line.text for line in old], [line.text for line in new]
+    before, after = ([line.text for line in lines] for lines in (old, new))
     for number, line in enumerate(old):
         if not line.values or number not in mine or number not in template:
             continue
@@ -81,7 +81,12 @@ def with_own_versions(name: str, ours: str, base: str, theirs: str) -> tuple[str
             before[number] = own[user].text  # the template drops the line
         elif other is not None:
             after[other] = line.text  # the user did
-    return "".join(before), "".join(after)
+    return joined(before, old), joined(after, new)
+
+
+def joined(texts: list[str], lines: list[Line]) -> str:
+    """Other texts in the place of these lines."""
+    return "".join(text + line.end for text, line in zip(texts, lines, strict=True))
 
 
 def read(text: str) -> Line:
@@ -103,7 +108,7 @@ def read(text: str) -> Line:
         done = found.end()
     comment = COMMENT.search(body, done)
     end = comment.start() if comment else len(body)
-    return Line(text, (*key, body[done:end]), [*pieces, body[done:end]], values, body[end:], text[len(body) :])
+    return Line(body, (*key, body[done:end]), [*pieces, body[done:end]], values, body[end:], text[len(body) :])
 
 
 def partners(old: list[Line], new: list[Line]) -> dict[int, int | None]:

@@ -118,6 +118,14 @@ def test_a_comment_of_the_users_stays_behind_the_new_version(
     )
 
 
+def test_a_last_line_that_is_not_ended_joins_no_other() -> None:
+    base = '"a>=1",\n"redis>=7.1",\n'
+    ours, theirs = base.replace("7.1", "7.3")[:-1], f'{base.replace("7.1", "7.2")}"z>=1",\n'
+    assert with_own_versions("pyproject.toml", ours, base, theirs) == (f"{ours}\n", f'{ours}\n"z>=1",\n')
+    dropped = '"a>=1",\n'
+    assert with_own_versions("pyproject.toml", ours, base, dropped) == (f"{ours}\n", dropped)
+
+
 @pytest.mark.parametrize(
     ("name", "changed", "base", "raised"),
     [
