@@ -17,7 +17,6 @@ from queue_template.render import write_state
 
 OWNED = ("app/queue/handlers/", "tests/handlers/")
 """Where a file of the user's that the template would make, too, is simply the user's."""
-
 OLD_TESTING = "tests/tools/handlers.py"
 """Where `handler_of` was, in projects that were made before it was in `app.queue.testing`."""
 OLD_IMPORT, TESTING = "from tests.tools.handlers import ", "from app.queue.testing import "
@@ -131,7 +130,7 @@ def _mend(folder: Path, name: str, own: str, stages: set[int], outcome: Outcome)
 
 def _is_resolved(folder: Path, name: str, own: str) -> bool:
     """Resolve the hunks of a file that can be. Whether nothing is left to the user."""
-    sides = [decoded(own, git_bytes(folder, "show", f":{stage}:{name}")) for stage in (2, 1, 3)]
+    sides = [decoded(own, git_bytes(folder, "cat-file", "blob", f":{stage}:{name}")) for stage in (2, 1, 3)]
     texts = [line_feeds(side[0]) for side in sides if side]
     if len(texts) < 3 or has_marks(texts[0]):  # the user's own marks could not be told from the merge's
         return False
