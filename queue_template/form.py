@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import Callable
 from difflib import SequenceMatcher
 
+from queue_template.lines import LINE
 from queue_template.versions import with_own_versions
 
-LINE = re.compile(r"[^\n]*\n|[^\n]+")
 MARK = b"\xef\xbb\xbf"
 
 

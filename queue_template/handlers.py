@@ -9,7 +9,7 @@ import ast
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from queue_template.form import LINE
+from queue_template.lines import OF_PYTHON
 
 FOLDER = "app/queue/handlers/"
 Sources = Mapping[str, str]
@@ -151,7 +151,7 @@ def lacks(home: Home, old: str, new: str) -> list[str]:
 def with_stub(text: str, home: Home, old: str, new: str) -> str | None:
     """The module with what the new stub has more. None if there is no place for it."""
     classes, methods = additions(old, new)
-    lines = LINE.findall(text)
+    lines = OF_PYTHON.findall(text)
     first, last = home.node.body[0], home.node.body[-1]
     if first.lineno == home.node.lineno or not lines[-1].endswith("\n"):
         return None
@@ -187,7 +187,7 @@ def with_functions(text: str, old: str, new: str) -> str:
 def segment(text: str, node: Added) -> str:
     """The lines of a definition, its decorators among them."""
     first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-    return "".join(LINE.findall(text)[first - 1 : node.end_lineno])
+    return "".join(OF_PYTHON.findall(text)[first - 1 : node.end_lineno])
 
 
 def _indented(lines: str, margin: str) -> str:
@@ -195,7 +195,7 @@ def _indented(lines: str, margin: str) -> str:
     if margin == "    ":
         return lines
     return "".join(
-        margin * ((len(line) - len(line.lstrip(" "))) // 4) + line.lstrip(" ") for line in LINE.findall(lines)
+        margin * ((len(line) - len(line.lstrip(" "))) // 4) + line.lstrip(" ") for line in OF_PYTHON.findall(lines)
     )
 
 

@@ -5,13 +5,13 @@ Only done in the files that both sides write (`SHARED`), which are lists in the 
 
 from __future__ import annotations
 
-import ast
 import re
-import tomllib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fnmatch import fnmatch
 
-from queue_template.entries import START as ENTRY
+from queue_template.facts import says_both
+from queue_template.lines import LINE
 
 SHARED = (
     "queues.yaml",
@@ -24,10 +24,20 @@ SHARED = (
     "README*.md",
 )
 OURS, BASE, THEIRS, END = (re.compile(mark + r"(?: .*)?\n?") for mark in ("<{7}", r"\|{7}", "={7}", ">{7}"))
-KEY = re.compile(r"(?P<key>[\w-]+) *:(?P<value>.*)")
 OUTSIDE = re.compile(r"[^\s#)\]}]")
-IMPORT = re.compile(r"(?:from [\w.]+ )?import .*\n| {4}\w+,\n")
+STUBS = ("app/queue/handlers/", "tests/handlers/")
+"""Where imports are completed, by `imports.py`."""
 Lines = list[str]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Lines that git could not merge: of each side, and with the marks (`raw`). The same four times where it could."""
+
+    ours: Lines
+    base: Lines
+    theirs: Lines
+    raw: Lines
 
 
 def is_shared(name: str) -> bool:
@@ -38,35 +48,56 @@ def is_shared(name: str) -> bool:
 def mended(name: str, text: str) -> tuple[str, int]:
     """The file's text with the hunks resolved that can be, and how many are left.
 
-    `text` has conflicts in git's diff3 style. A result that can't be parsed any more is not taken.
+    `text` has conflicts in git's diff3 style. A result that does not say what both sides changed is not taken.
     """
-    result: Lines = []
+    parts = list(_parts(text))
+    result = [part.raw for part in parts]
+    known = [part.ours for part in parts]  # what is left counts as the user's, to judge the rest
     left = 0
-    lines = iter(text.splitlines(keepends=True))
-    for line in lines:
-        if not OURS.fullmatch(line):
-            result.append(line)
+    for number, part in enumerate(parts):
+        if part.raw == part.ours:
             continue
-        ours, base, theirs, raw = _hunk(line, lines)
-        both = combined(ours, base, theirs)
-        if both is not None and starts(theirs, base):
-            both = inside(ours, theirs[len(base) :])
-        if both is None and name.endswith(".py") and only_imports(base, theirs):
-            both = ours  # what is missing then comes back: imports.py
-        result += raw if both is None else both
-        left += both is None
-    new = "".join(result)
-    if left == 0 and not parses(name, new):
-        return text, sum(bool(OURS.fullmatch(line)) for line in text.splitlines(keepends=True))
-    return new, left
+        head, tail = ("".join(map("".join, found)) for found in (known[:number], known[number + 1 :]))
+        ours, base, theirs = (head + "".join(lines) + tail for lines in (part.ours, part.base, part.theirs))
+        for both in _candidates(name, part):
+            if says_both(name, ours, base, theirs, head + "".join(both) + tail, completed=is_completed(name)):
+                result[number] = known[number] = both
+                break
+        else:
+            left += 1
+    return "".join(map("".join, result)), left
+
+
+def _candidates(name: str, part: Part) -> Iterator[Lines]:
+    both = combined(part.ours, part.base, part.theirs)
+    if both is not None and starts(part.theirs, part.base):
+        yield inside(part.ours, part.theirs[len(part.base) :])
+    if both is not None:
+        yield both
+    if is_completed(name):
+        yield part.ours
+
+
+def is_completed(name: str) -> bool:
+    """Whether imports that are missing in this file are put in later."""
+    return name.startswith(STUBS) and name.endswith(".py")
 
 
 def has_marks(text: str) -> bool:
     """Whether there are conflicts in it."""
-    return any(OURS.fullmatch(line) for line in text.splitlines(keepends=True))
+    return any(OURS.fullmatch(line) for line in LINE.findall(text))
 
 
-def _hunk(first: str, lines: Iterator[str]) -> tuple[Lines, Lines, Lines, Lines]:
+def _parts(text: str) -> Iterator[Part]:
+    lines: Iterator[str] = iter(LINE.findall(text))
+    for line in lines:
+        if OURS.fullmatch(line):
+            yield _hunk(line, lines)
+        else:
+            yield Part([line], [line], [line], [line])
+
+
+def _hunk(first: str, lines: Iterator[str]) -> Part:
     parts: dict[str, Lines] = {"ours": [], "base": [], "theirs": []}
     raw, part = [first], "ours"
     for line in lines:
@@ -79,7 +110,7 @@ def _hunk(first: str, lines: Iterator[str]) -> tuple[Lines, Lines, Lines, Lines]
             break
         else:
             parts[part].append(line)
-    return parts["ours"], parts["base"], parts["theirs"], raw
+    return Part(parts["ours"], parts["base"], parts["theirs"], raw)
 
 
 def combined(ours: Lines, base: Lines, theirs: Lines) -> Lines | None:
@@ -118,12 +149,6 @@ def with_change(base: Lines, changed: Lines, other: Lines) -> Lines | None:
     return None
 
 
-def only_imports(base: Lines, theirs: Lines) -> bool:
-    """Whether the template changed nothing but imports."""
-    changed = [line for line in theirs if line not in base] + [line for line in base if line not in theirs]
-    return all(IMPORT.fullmatch(line) for line in changed)
-
-
 def starts(lines: Lines, head: Lines) -> bool:
     """Whether `lines` begins with `head`."""
     return lines[: len(head)] == head
@@ -132,30 +157,3 @@ def starts(lines: Lines, head: Lines) -> bool:
 def ends(lines: Lines, tail: Lines) -> bool:
     """Whether `lines` ends with `tail`."""
     return len(lines) >= len(tail) and lines[len(lines) - len(tail) :] == tail
-
-
-def parses(name: str, text: str) -> bool:
-    """Whether a file of Python or TOML can still be read, and whether all entries of queues.yaml are queues."""
-    try:
-        if name.endswith(".py"):
-            ast.parse(text)
-        elif name.endswith(".toml"):
-            tomllib.loads(text)
-        elif name == "queues.yaml":
-            return entries_are_queues(text)
-    except (SyntaxError, ValueError):
-        return False
-    return True
-
-
-def entries_are_queues(text: str) -> bool:
-    """Whether every entry is in the list under `queues:`, as far as can be seen without a parser of YAML."""
-    key = ""
-    for line in text.splitlines():
-        if found := KEY.match(line):
-            key = found["key"]
-            if key == "queues" and found["value"].partition(" #")[0].strip():
-                return False  # a list in one line, and no place for an entry
-        elif ENTRY.fullmatch(line) and key != "queues":
-            return False
-    return True

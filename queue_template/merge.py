@@ -7,16 +7,19 @@ from pathlib import Path
 
 from queue_template.apart import Commits
 from queue_template.entries import with_entry_of
+from queue_template.facts import says_both
 from queue_template.fitting import finish_modules, finish_queues
-from queue_template.form import changed, text_of
-from queue_template.git import SOMEBODY, TemplateError, git, run_git
-from queue_template.imports import OLD_IMPORT, OLD_TESTING, with_new_place_of_testing
-from queue_template.mend import has_marks, is_shared, mended
+from queue_template.form import changed, decoded, line_feeds, text_of
+from queue_template.git import SOMEBODY, TemplateError, git, git_bytes, run_git
+from queue_template.mend import has_marks, is_completed, is_shared, mended
 from queue_template.project import Project
 from queue_template.render import write_state
 
 OWNED = ("app/queue/handlers/", "tests/handlers/")
 """Where a file of the user's that the template would make, too, is simply the user's."""
+OLD_TESTING = "tests/tools/handlers.py"
+"""Where `handler_of` was, in projects that were made before it was in `app.queue.testing`."""
+OLD_IMPORT, TESTING = "from tests.tools.handlers import ", "from app.queue.testing import "
 
 
 @dataclass
@@ -84,7 +87,7 @@ def _rename_imports(project: Project, folder: Path) -> None:
     for name in filter(None, found.stdout.split("\0")):
         if name.endswith(".py"):
             data = (folder / name).read_bytes()
-            (folder / name).write_bytes(changed(name, data, with_new_place_of_testing))
+            (folder / name).write_bytes(changed(name, data, lambda text: text.replace(OLD_IMPORT, TESTING)))
             if name not in unmerged:
                 git(folder, "add", "--", name)
 
@@ -118,16 +121,25 @@ def _settle(project: Project, folder: Path, commits: Commits, name: str, stages:
 
 
 def _mend(folder: Path, name: str, own: str, stages: set[int], outcome: Outcome) -> None:
-    if stages == {1, 2, 3} and is_shared(own) and not _has_marks(folder, name):
-        file = folder / name
-        file.write_bytes(changed(own, file.read_bytes(), lambda text: mended(own, text)[0]))
-        if not has_marks(text_of(own, file.read_bytes())):
-            git(folder, "add", "--force", "--", name)
-            outcome.mended.append(name)
-            return
-    outcome.conflicts.append(name)
+    if stages == {1, 2, 3} and is_shared(own) and _is_resolved(folder, name, own):
+        git(folder, "add", "--force", "--", name)
+        outcome.mended.append(name)
+    else:
+        outcome.conflicts.append(name)
 
 
-def _has_marks(folder: Path, name: str) -> bool:
-    """Whether the user's own text has marks of a conflict, which could not be told from the merge's."""
-    return has_marks(git(folder, "show", f":2:{name}"))
+def _is_resolved(folder: Path, name: str, own: str) -> bool:
+    """Resolve the hunks of a file that can be. Whether nothing is left to the user."""
+    sides = [decoded(own, git_bytes(folder, "cat-file", "blob", f":{stage}:{name}")) for stage in (2, 1, 3)]
+    texts = [line_feeds(side[0]) for side in sides if side]
+    if len(texts) < 3 or has_marks(texts[0]):  # the user's own marks could not be told from the merge's
+        return False
+    ours, base, theirs = texts
+    data = changed(own, (folder / name).read_bytes(), lambda text: mended(own, text)[0])
+    both = text_of(own, data)
+    # A hunk was judged by what git made of the lines around it; all of it is judged by what the sides had.
+    done = not has_marks(both)
+    if done and not says_both(own, ours, base, theirs, both, completed=is_completed(own)):
+        return False
+    (folder / name).write_bytes(data)
+    return done

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from fnmatch import fnmatch
 
+from queue_template.lines import LINE
+
 BOTS_LOOK = (
     "pyproject.toml",
     "Dockerfile*",
@@ -29,8 +31,7 @@ UNIT = re.compile(
 )
 IMAGE = re.compile(r"""\bimage["']?: |^ *FROM |--from=|docker://""")
 MEMBER = re.compile(rf"(===|[<>=!~]=|[<>]) *({NUMBER})")
-COMMENT = re.compile(r"\s+#.*$")
-HOLE = "\0"
+COMMENT = re.compile(r"(?:^|\s+)#.*$")
 LOWEST, HIGHEST, EXACT = (">", ">="), ("<", "<="), {"==", "===", "~="}
 Range = dict[str, str]
 Order = tuple[tuple[int, ...], bool]
@@ -38,36 +39,40 @@ Order = tuple[tuple[int, ...], bool]
 
 @dataclass(frozen=True)
 class Line:
-    """A line: what it says without its versions and its comment, these, and where they are."""
+    """A line in parts.
+
+    Attributes:
+        text: all of it but for the line feed.
+        key: what it says but for its versions and its comment.
+        pieces: what is before each version and behind the last one; `values` are these, as they are written.
+        comment: with the blanks before it. A version in it is none.
+        end: the line feed; a last line may have none, whatever the other sides have behind it.
+    """
 
     text: str
-    key: str
+    key: tuple[str, ...]
+    pieces: list[str]
+    values: list[str]
     comment: str
-    units: tuple[tuple[int, int], ...]
-
-    def values(self) -> list[str]:
-        """The versions, as they are written."""
-        return [self.text[start:end] for start, end in self.units]
+    end: str
 
     def with_values(self, values: list[str], comment: str) -> str:
         """The line with other versions and another comment."""
-        text = self.text
-        for (start, end), value in reversed(list(zip(self.units, values, strict=True))):
-            text = text[:start] + value + text[end:]
-        return text if comment == self.comment else text.replace(self.comment.strip(), comment.strip())
+        *heads, tail = self.pieces
+        return "".join([*map("".join, zip(heads, values, strict=True)), tail, comment])
 
 
 def with_own_versions(name: str, ours: str, base: str, theirs: str) -> tuple[str, str]:
     """`base` with the versions of `ours`, and `theirs` with those that the merge of the three is to have."""
     if len({ours, base, theirs}) < 3 or not any(fnmatch(name, pattern) for pattern in BOTS_LOOK):
         return base, theirs
-    own, old, new = ([read(line) for line in text.splitlines(keepends=True)] for text in (ours, base, theirs))
+    own, old, new = ([read(line) for line in LINE.findall(text)] for text in (ours, base, theirs))
     mine, template = partners(old, own), partners(old, new)
-    before, after = [line.text for line in old], [line.text for line in new]
+    before, after = ([line.text for line in lines] for lines in (old, new))
     for number, line in enumerate(old):
-        if not line.units:
+        if not line.values or number not in mine or number not in template:
             continue
-        user, other = mine.get(number), template.get(number)
+        user, other = mine[number], template[number]
         if user is not None and other is not None:
             merged = merged_line(own[user], line, new[other])
             if merged is not None:
@@ -76,38 +81,58 @@ def with_own_versions(name: str, ours: str, base: str, theirs: str) -> tuple[str
             before[number] = own[user].text  # the template drops the line
         elif other is not None:
             after[other] = line.text  # the user did
-    return "".join(before), "".join(after)
+    return joined(before, old), joined(after, new)
+
+
+def joined(texts: list[str], lines: list[Line]) -> str:
+    """Other texts in the place of these lines."""
+    return "".join(text + line.end for text, line in zip(texts, lines, strict=True))
 
 
 def read(text: str) -> Line:
     """A line in parts."""
-    image = IMAGE.search(text) is not None
-    units, key, done = [], "", 0
-    for found in UNIT.finditer(text):
-        if found["tag"] and not image:
+    image, body = IMAGE.search(text) is not None, text.rstrip("\r\n")
+    key: list[str] = []
+    pieces: list[str] = []
+    values: list[str] = []
+    done = 0
+    for found in UNIT.finditer(body):
+        piece = body[done : found.start()]
+        if COMMENT.search(piece):
+            break
+        if (found["tag"] and not image) or (found["ref"] and "uses:" not in text):
             continue
-        if found["ref"] and "uses:" not in text:
-            continue
-        units.append(found.span())
-        key += text[done : found.start()] + HOLE + (found["kind"] or "")
+        key += [piece, found["kind"] or ""]
+        pieces.append(piece)
+        values.append(found.group())
         done = found.end()
-    key += text[done:].rstrip("\n")
-    comment = COMMENT.search(key)
-    return Line(text, COMMENT.sub("", key), comment.group() if comment else "", tuple(units))
+    comment = COMMENT.search(body, done)
+    end = comment.start() if comment else len(body)
+    return Line(body, (*key, body[done:end]), [*pieces, body[done:end]], values, body[end:], text[len(body) :])
 
 
-def partners(old: list[Line], new: list[Line]) -> dict[int, int]:
-    """Which line of `new` each line of `old` is."""
+def partners(old: list[Line], new: list[Line]) -> dict[int, int | None]:
+    """Which line of `new` each line of `old` is, None if it was dropped.
+
+    A line that is not there was moved, or another one is in its place. Nobody but the user can say whether that one has
+    to have the version that the other side gave it: git calls it a conflict.
+    """
+    found: dict[int, int | None] = {}
+    there = {line.key for line in new}
     matcher = SequenceMatcher(None, [line.key for line in old], [line.key for line in new], autojunk=False)
-    return {
-        first + step: second + step for first, second, size in matcher.get_matching_blocks() for step in range(size)
-    }
+    for kind, first, last, second, _ in matcher.get_opcodes():
+        for number in range(first, last):
+            if kind == "equal":
+                found[number] = second + number - first
+            elif kind == "delete" and old[number].key not in there:
+                found[number] = None
+    return found
 
 
 def merged_line(ours: Line, base: Line, theirs: Line) -> str | None:
     """The line with the versions of both sides. None if that is for the user to decide."""
     values = []
-    for own, old, new in zip(ours.values(), base.values(), theirs.values(), strict=True):
+    for own, old, new in zip(ours.values, base.values, theirs.values, strict=True):
         value = merged_range(own, old, new) if MEMBER.match(own) else merged_version(own, old, new)
         if value is None:
             return None
@@ -115,7 +140,7 @@ def merged_line(ours: Line, base: Line, theirs: Line) -> str | None:
     comments = [line.comment.strip() for line in (ours, base, theirs)]
     if comments[0] not in comments[1:] and comments[1] != comments[2]:
         return None
-    if values == ours.values() and comments[2] in comments[:2]:
+    if values == ours.values and comments[2] in comments[:2]:
         return ours.text
     return theirs.with_values(values, theirs.comment if comments[0] == comments[1] else ours.comment)
 

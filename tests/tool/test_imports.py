@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+
 import pytest
 
-from queue_template.imports import with_missing_imports, with_new_place_of_testing
+from queue_template.imports import with_missing_imports
+from queue_template.names import unbound
 
 HEAD = '"""Handlers."""\n\n'
 STANDARD = "import logging\nfrom typing import Literal\n\n"
@@ -66,37 +69,50 @@ def test_a_module_that_can_not_be_read_is_left_as_it_is() -> None:
     assert with_missing_imports("def (", RENDER) == "def ("
 
 
-OLD_WAY = """import json
+@pytest.mark.parametrize(
+    ("own", "completed"),
+    [
+        ("from app.queue.handling import Reject  # ours\n", "import Reject, current_delivery, message_type  # ours\n"),
+        (
+            "from app.queue.handling import (\n    Reject,  # ours\n    spare,  # theirs\n)\n",
+            "(\n    Reject,  # ours\n    current_delivery,\n    message_type,\n    spare,  # theirs\n)\n",
+        ),
+        (
+            "from app.queue.handling import (\n    Reject,  # ours\n)\n",
+            "(\n    Reject,  # ours\n    current_delivery,\n    message_type,\n)\n",
+        ),
+        (
+            "from app.queue.handling import (\n    Reject  # ours\n)\n",
+            "(\n    Reject, current_delivery, message_type  # ours\n)\n",
+        ),
+        (
+            "from app.queue.handling import spare, \\\n    Réject\n",
+            "current_delivery, message_type, spare, \\\n    Réject\n",
+        ),
+        (
+            "from app.queue.handling import (Réject, spare as message)\n",
+            "(Réject, current_delivery, message_type, spare as",
+        ),
+    ],
+)
+def test_an_import_of_the_users_is_completed_and_not_rewritten(own: str, completed: str) -> None:
+    text = with_missing_imports(RENDER.replace(OWN, f"{own}\n"), RENDER)
+    assert completed in text
+    assert unbound(ast.parse(text)) == set()
 
-import pytest
 
-from app.queue.errors import InvalidMessageError
-from app.shop import orders
-from tests.tools.handlers import HandlerUnderTest, handler_of
-
-
-def test() -> None:
-    from tests.tools.handlers import handler_of
-"""
-NEW_WAY = """import json
-
-import pytest
-
-from app.queue.errors import InvalidMessageError
-from app.queue.testing import HandlerUnderTest, handler_of
-from app.shop import orders
+@pytest.mark.parametrize("odd", ['PAGE = "\f"\n', 'TEXT = "\x85\u2028"\n', 'TEXT = """a\rb"""\n'])
+def test_whatever_is_in_a_line_no_other_one_is_lost(odd: str) -> None:
+    text = HEAD + odd + STANDARD + "import app.telemetry\n" + OWN.replace("    message_type,\n", "") + LOGGER + CODE
+    completed = with_missing_imports(text, RENDER)
+    assert unbound(ast.parse(completed)) == set()
+    left = completed.replace("    message_type,\n", "").replace("from pydantic import BaseModel, ConfigDict\n", "")
+    assert left.replace("\n\n\n", "\n\n") == text.replace("\n\n\n", "\n\n")
 
 
-def test() -> None:
-    from app.queue.testing import handler_of
-"""
-
-
-def test_a_test_imports_from_where_the_module_is_now_and_in_order() -> None:
-    assert with_new_place_of_testing(OLD_WAY) == NEW_WAY
-    assert with_new_place_of_testing(NEW_WAY) == NEW_WAY
-
-
-def test_what_can_not_be_parsed_is_renamed_all_the_same() -> None:
-    marked = f"<<<<<<< mine\n{OLD_WAY}=======\n>>>>>>> theirs\n"
-    assert with_new_place_of_testing(marked) == marked.replace("tests.tools.handlers", "app.queue.testing")
+def test_what_a_class_needs_is_not_imported_behind_it() -> None:
+    text = RENDER.replace(OWN, "").replace(LOGGER, "\n") + "\n\nfrom app.queue.handling import Reject  # late\n"
+    completed = with_missing_imports(text, RENDER)
+    assert completed.index("import current_delivery, message_type\n") < completed.index("class Handler")
+    assert "import Reject  # late\n" in completed
+    assert completed.index("logger = ") < completed.index("class Model")

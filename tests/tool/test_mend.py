@@ -47,15 +47,67 @@ def test_changes_of_the_same_lines_are_a_conflict(ours: list[str], base: list[st
 def test_only_the_hunks_that_can_be_are_resolved() -> None:
     unresolved = conflict([X], [A], [Y])
     text = "head\n" + conflict([X], [], [Y]) + "between\n" + unresolved + "tail\n"
-    assert mended("queues.yaml", text) == ("head\nx\ny\nbetween\n" + unresolved + "tail\n", 1)
+    assert mended(".gitignore", text) == ("head\nx\ny\nbetween\n" + unresolved + "tail\n", 1)
 
 
-def test_imports_that_the_template_changed_among_deleted_ones_are_left_to_be_completed() -> None:
+def test_imports_that_the_template_has_more_among_deleted_ones_are_left_to_be_completed() -> None:
     base = ["from a import (\n", "    b,\n", ")\n", "\n", X]
     theirs = ["from a import (\n", "    b,\n", "    c,\n", ")\n", "\n", X]
-    assert mended("app/queue/handlers/orders.py", conflict([], base, theirs)) == ("", 0)
-    assert mended("app/queue/handlers/orders.py", conflict([], base, [*theirs[:-1], Y]))[1] == 1
-    assert mended("queues.yaml", conflict([], base, theirs))[1] == 1
+    for name in ("app/queue/handlers/orders.py", "tests/handlers/test_orders.py"):
+        assert mended(name, conflict([], base, theirs)) == ("", 0)
+        assert mended(name, conflict([], base, [*theirs[:-1], Y]))[1] == 1
+        assert mended(name, conflict([], base, ["import d\n", *theirs]))[1] == 1
+    for name in ("app/main.py", "queues.yaml"):  # where nothing completes them
+        assert mended(name, conflict([], base, theirs))[1] == 1
+
+
+@pytest.mark.parametrize("name", ["app/main.py", "app/queue/handlers/orders.py", "tests/handlers/test_orders.py"])
+@pytest.mark.parametrize(
+    ("head", "ours", "base", "theirs"),
+    [
+        (
+            "",
+            ["from app.queue.api import publish_failed as failed\n"],
+            ["from app.queue.api import publish_failed\n"],
+            ["from app.queue.http import publish_failed\n"],
+        ),
+        ("from app import (\n", ["    api,  # v1\n", ")\n"], ["    api,\n", ")\n"], ["    metrics,\n", ")\n"]),
+        ("ALL = [\n", ["    api,  # v1\n", "]\n"], ["    api,\n", "]\n"], ["    metrics,\n", "]\n"]),
+    ],
+)
+def test_a_module_or_a_name_that_the_template_changed_is_no_import_to_be_completed(
+    name: str, head: str, ours: list[str], base: list[str], theirs: list[str]
+) -> None:
+    text = head + conflict(ours, base, theirs)
+    assert mended(name, text) == (text, 1)
+
+
+RUFF = ["[tool.ruff.lint.per-file-ignores]\n", '"a.py" = ["E"]\n']
+RETRY = ["  - name: two\n", "    type: nats\n"]
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "base", "added"),
+    [
+        ("pyproject.toml", "[tool.mypy]\nstrict = true\n", RUFF, ['"b.py" = ["E"]\n']),
+        ("queues.yaml", "queues:\n  - name: one\n    concurrency: 10\n", RETRY, ["    concurrency: 10\n"]),
+        ("queues.yaml", "queues:\n  - name: one\n    type: nats\n", RETRY, ["    concurrency: 10\n"]),
+        ("app/main.py", "def one() -> None:\n    x()\n", ["def two() -> None:\n", "    x()\n"], ["    y()\n"]),
+        ("README.md", "# One\n", ["# Two\n", "It does.\n"], ["More of it.\n"]),
+    ],
+)
+def test_what_the_template_adds_to_what_the_user_deleted_lands_nowhere_else(
+    name: str, head: str, base: list[str], added: list[str]
+) -> None:
+    text = head + conflict([], base, [*base, *added])
+    assert mended(name, text) == (text, 1)
+
+
+def test_one_hunk_that_can_not_be_keeps_no_other_from_being_resolved() -> None:
+    base = "[tool.mypy]\nstrict = true\n"
+    unresolved = conflict([], RUFF, [*RUFF, '"b.py" = ["E"]\n'])
+    text = base + conflict(["pretty = true\n"], [], ["local_partial_types = true\n"]) + unresolved
+    assert mended("pyproject.toml", text) == (f"{base}pretty = true\nlocal_partial_types = true\n{unresolved}", 1)
 
 
 @pytest.mark.parametrize(
@@ -98,8 +150,8 @@ def test_an_entry_is_added_to_the_queues_whatever_key_the_user_has_behind_them(
     assert behind == "  delay: 1\n"
 
 
-@pytest.mark.parametrize("head", ["queues: [{name: old, type: memory}]\n", "queues:\n  - name: old\ndrain:\n"])
-def test_an_entry_that_would_be_no_queue_is_a_conflict(head: str) -> None:
+def test_an_entry_that_would_be_no_queue_is_a_conflict() -> None:
+    head = "queues: [{name: old, type: memory}]\n"
     assert mended("queues.yaml", head + conflict(["  # mine\n"], [], ENTRY))[1] == 1
 
 

@@ -92,13 +92,78 @@ def test_all_lines_around_are_merged_as_ever() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "line", "versions", "comment"),
+    [
+        ("compose.yaml", "    image: rabbitmq:{}-management", ("4.1", "4.1", "4.3"), "  # ops pins this"),
+        ("compose.yaml", "    image: rabbitmq:{}-management", ("4.2", "4.1", "4.3"), "  # ops pins this"),
+        ("pyproject.toml", '    "pytest>={}",', ("9.0", "9.0", "9.1"), "  # until #77"),
+        ("pyproject.toml", '    "aio-pika>={}",', ("10.2", "10.2", "10.4"), "  # rabbitmq; >=10.3 leaks"),
+        ("Dockerfile", "FROM python:{}-slim AS build", ("3.13", "3.13", "3.14"), "  # not python:3.15"),
+    ],
+)
+def test_a_comment_of_the_users_stays_behind_the_new_version(
+    name: str, line: str, versions: tuple[str, str, str], comment: str
+) -> None:
+    behind = "  # the next line\n"
+    ours, base, theirs = (line.format(version) for version in versions)
+    assert with_own_versions(name, f"{ours}{comment}\n{behind}", f"{base}\n{behind}", f"{theirs}\n{behind}") == (
+        f"{ours}{comment}\n{behind}",
+        f"{theirs}{comment}\n{behind}",
+    )
+    # And one that the user took away does not come back.
+    assert with_own_versions(name, f"{ours}\n", f"{base}{comment}\n", f"{theirs}{comment}\n") == (
+        f"{ours}\n",
+        f"{theirs}\n",
+    )
+
+
+def test_a_last_line_that_is_not_ended_joins_no_other() -> None:
+    base = '"a>=1",\n"redis>=7.1",\n'
+    ours, theirs = base.replace("7.1", "7.3")[:-1], f'{base.replace("7.1", "7.2")}"z>=1",\n'
+    assert with_own_versions("pyproject.toml", ours, base, theirs) == (f"{ours}\n", f'{ours}\n"z>=1",\n')
+    dropped = '"a>=1",\n'
+    assert with_own_versions("pyproject.toml", ours, base, dropped) == (f"{ours}\n", dropped)
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "base", "raised"),
+    [
+        ("pyproject.toml", '    "uvicorn[standard]>=0.38,<1",', '    "uvicorn>=0.38,<1",', '    "uvicorn>=0.44,<1",'),
+        ("Dockerfile", "FROM python:3.13-alpine", "FROM python:3.13-slim", "FROM python:3.14-slim"),
+        ("compose.yaml", "    image: acme/redis:8.2", "    image: redis:8.2", "    image: redis:8.4"),
+    ],
+)
+def test_a_line_that_one_side_made_another_one_of_keeps_no_version_from_being_seen(
+    name: str, changed: str, base: str, raised: str
+) -> None:
+    for ours, theirs in ((changed, raised), (raised, changed)):
+        texts = [f"# above\n{line}\n# below\n" for line in (ours, base, theirs)]
+        assert with_own_versions(name, *texts) == tuple(texts[1:])
+
+
 def test_a_line_that_one_side_dropped_is_dropped() -> None:
     base, raised = '"a>=1",\n"redis>=7.1",\n', '"a>=1",\n"redis>=7.2",\n'
     assert with_own_versions("pyproject.toml", raised, base, '"a>=1",\n') == (raised, '"a>=1",\n')
     assert with_own_versions("pyproject.toml", '"a>=1",\n', base, raised) == (base, base)
 
 
-@pytest.mark.parametrize("line", ["timeout = {}\n", '  - "127.0.0.1:{}:8000"\n', "  NATS_URL: nats://nats:{}\n"])
+def test_a_line_that_the_user_moved_is_not_taken_for_a_dropped_one() -> None:
+    base = '"a>=1",\n"redis>=7.1",\n"y>=1",\n"z>=1",\n'
+    theirs, moved = base.replace("7.1", "7.2"), '"a>=1",\n"y>=1",\n"z>=1",\n"redis>=7.1",\n'
+    assert with_own_versions("pyproject.toml", moved, base, theirs) == (base, theirs)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "timeout = {}\n",
+        "# not redis>={}\n",
+        "    # not redis>={}\n",
+        '  - "127.0.0.1:{}:8000"\n',
+        "  NATS_URL: nats://nats:{}\n",
+    ],
+)
 def test_a_number_that_is_no_version_is_not_decided(line: str) -> None:
     ours, base, theirs = (line.format(number) for number in (2, 1, 3))
     for name in ("pyproject.toml", "compose.yaml"):
