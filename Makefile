@@ -15,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # `python -m` finds what is in this folder, which this variable would forbid.
 export PYTHONSAFEPATH :=
 
-.PHONY: help demo test matrix simulate test-faults bench bench-quick bench-growth lint setup clean anew
+.PHONY: help demo test matrix simulate test-faults bench bench-quick bench-growth bench-instances lint setup clean anew
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -75,6 +75,9 @@ bench-quick: build/bench/.ready ## CPU a message, ours beside bare aio-pika: a m
 
 bench-growth: build/bench/.ready ## how its cost grows, into docs/benchmarks/ (quarter of an hour)
 	$(call measure,growth)
+
+bench-instances: build/bench/.ready ## two instances whose handlers compute, beside what the cores allow (two minutes)
+	$(call measure,instances)
 
 build/bench/.ready: benchmarks/pyproject.toml $(SERVICE)/pyproject.toml | .tools/.ready
 	$(PYTHON) -m scripts.export build/template

@@ -1,4 +1,4 @@
-"""`python -m benchmarks compare|quick|growth`: what `make bench` and its kin call. `--help` lists the options."""
+"""`python -m benchmarks compare|quick|growth|instances`: what `make bench` and its kin call. `--help` says more."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from benchmarks.chart import chart, growth_chart
 from benchmarks.compare import OURS, Plan, compare
 from benchmarks.contenders import TITLES
 from benchmarks.growth import grow, growth_table
+from benchmarks.instances import instances
 from benchmarks.machine import about
 from benchmarks.phases import PHASES
 from benchmarks.report import growth_page, page, table
@@ -51,6 +52,11 @@ def main() -> int:
     growing.add_argument("--messages", type=int, default=20_000)
     growing.add_argument("--backlog", type=int, default=1_000_000, help="at most; the largest is measured once")
     growing.set_defaults(command=_grow)
+
+    two = commands.add_parser("instances", parents=[common], help="two instances whose handlers compute")
+    two.add_argument("--rounds", type=int, default=3)
+    two.add_argument("--messages", type=int, default=10_000)
+    two.set_defaults(command=_instances)
 
     arguments = parser.parse_args()
     # So that a run that is ended leaves neither processes nor queues behind.
@@ -113,6 +119,11 @@ def _grow(arguments: argparse.Namespace) -> int:
     growth_chart(steps, results, title, arguments.out / f"{name}.svg")
     how = f"Medians of {arguments.rounds} rounds, on {about(results.broker, plain=False)}"
     _write(arguments.out / f"{name}.md", growth_page(tables, title, how, f"{name}.svg"))
+    return 0
+
+
+def _instances(arguments: argparse.Namespace) -> int:
+    print(instances(arguments.broker_url, arguments.queue_type, arguments.messages, arguments.rounds))
     return 0
 
 

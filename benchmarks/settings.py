@@ -27,6 +27,8 @@ class Settings:
     """Messages a second at most; 0 for as fast as it goes."""
     wait: float = 0.0
     """Seconds that the handler awaits."""
+    burn: float = 0.0
+    """Seconds for which the handler computes."""
     port: int = 0
     """Of HTTP."""
     project: str = ""
@@ -61,6 +63,7 @@ class Settings:
             in_flight=int(text("in_flight")),
             rate=float(text("rate")),
             wait=float(text("wait")),
+            burn=float(text("burn")),
             port=int(text("port")),
             project=text("project"),
             plain=text("plain") == "True",

@@ -93,27 +93,31 @@ _settings: Settings | None = None
 _tally: Tally | None = None
 
 
-def _state() -> tuple[float, Tally]:
+def _state() -> tuple[Settings, Tally]:
     global _settings, _tally  # noqa: PLW0603 - a contender's handler may be a bare function, and there is one a process
     if _settings is None or _tally is None:
         _settings = Settings.from_env()
         _tally = Tally(_settings)
-    return _settings.wait, _tally
+    return _settings, _tally
 
 
 async def handle(message: Work) -> None:
     """What an asynchronous handler does with a validated message."""
-    wait, tally = _state()
-    if wait:
-        await asyncio.sleep(wait)
+    settings, tally = _state()
+    if settings.wait:
+        await asyncio.sleep(settings.wait)
+    if settings.burn:
+        end = time.thread_time() + settings.burn
+        while time.thread_time() < end:
+            pass
     tally.seen(message)
 
 
 def handle_blocking(message: Work) -> None:
     """What a plain handler does with a validated message."""
-    wait, tally = _state()
-    if wait:
-        time.sleep(wait)
+    settings, tally = _state()
+    if settings.wait:
+        time.sleep(settings.wait)
     tally.seen(message)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.broker import Broker
 from benchmarks.contenders import BASE
+from benchmarks.instances import Run, said
 from benchmarks.phases import Trial, check, check_published
 from benchmarks.process import VoidError
 from benchmarks.report import table
@@ -102,3 +103,11 @@ def test_the_table_marks_the_best_even_if_it_is_a_peer_and_says_why_there_is_no_
     assert "| consume | 1,000/s | 2,000/s (2.00) | **3,000/s** (3.00) | – <sup>1</sup> | – <sup>2</sup> |" in text
     assert "1. Dramatiq: it declares classic queues only." in text
     assert "2. Celery: went wrong in every round." in text
+
+
+def test_the_ceiling_of_two_instances_is_that_of_one_in_the_same_round() -> None:
+    alone, both = [Run(900, 0.001), Run(400, 0.002), Run(800, 0.00125)], [Run(1900, 1), Run(900, 1), Run(1360, 1)]
+    text = said(alone, both, cores=2)
+    assert "one instance: 800/s; a message costs the machine 1.25 ms of CPU (the handler: 1)" in text
+    assert "2 cores / 1.25 ms = 1,600/s" in text
+    assert "two instances: 1,360/s, 0.90 of that" in text
