@@ -79,7 +79,7 @@ def test_a_combination_makes_its_files_and_its_queues_by_cookiecutter_and_by_cop
     assert intervals <= {int(answers["dlq_retry_interval"])}
     brokers = {queue.provider for queue in queues} - {"memory"}
     compose = yaml.safe_load(project.read("compose.yaml"))
-    assert set(compose["services"]) == {"service", *brokers}
+    assert set(compose["services"]) == {"service", *brokers, *(["worker"] if brokers else [])}
     assert set(compose["services"]["service"].get("depends_on", {})) == set(compose.get("volumes", {})) == brokers
     dependencies = {
         re.split(r"[>=<]", line)[0] for line in tomllib.loads(project.read("pyproject.toml"))["project"]["dependencies"]

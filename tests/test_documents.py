@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 
 import pytest
@@ -148,3 +149,27 @@ def test_compose_waits_longer_than_a_drain_can_take_and_the_documents_say_how_lo
     grace = yaml.safe_load(default_project.read("compose.yaml"))["services"]["service"]["stop_grace_period"]
     assert int(grace.removesuffix("s")) > delay + timeout + more
     assert f"stop_grace_period: {grace}" in text
+
+
+def test_a_worker_of_compose_is_the_service_without_its_port(default_project: Project) -> None:
+    services = yaml.safe_load(default_project.read("compose.yaml"))["services"]
+    service, worker = services["service"], services["worker"]
+    assert service.pop("ports")
+    assert (worker.pop("ports"), worker.pop("profiles")) == ([], ["worker"])
+    assert worker["environment"].pop("QUEUE_ROLE") == "worker"
+    assert worker == service
+
+
+def test_the_unit_of_systemd_starts_what_the_image_starts_and_waits_as_compose_does(default_project: Project) -> None:
+    page = default_project.read("docs/configuration.md")
+    found = re.search(r"```ini\n(.*?)```", page, re.DOTALL)
+    assert found is not None
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.optionxform = str  # type: ignore[method-assign, assignment] # the names of systemd have capitals
+    unit.read_string(found[1])
+    service = unit["Service"]
+    assert unit.sections() == ["Unit", "Service", "Install"]
+    assert service["ExecStart"].endswith("/bin/python -m app")
+    assert "QUEUE_ROLE=worker" in service["Environment"]
+    grace = yaml.safe_load(default_project.read("compose.yaml"))["services"]["service"]["stop_grace_period"]
+    assert f"{service['TimeoutStopSec']}s" == grace
