@@ -170,7 +170,7 @@ def _beside(found: Found) -> list[str]:
         lines.append(f"Left, since it is committed (git revert takes it back): {some(found.committed)}")
     if found.left:
         lines.append(f"Left as you have it, since it is not what the change wrote: {some(found.left)}")
-        lines.append(f"To have it as in the last commit, too: git checkout HEAD -- {' '.join(found.left)}")
+        lines.append("To have one of these as in the last commit, too: git checkout HEAD -- FILE")
     return lines
 
 

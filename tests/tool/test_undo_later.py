@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import Project
 from tests.repository import commit, run
-from tests.tool.script import committed, everything, script, status
+from tests.tool.script import committed, conflicting, everything, script, status
 
 ENTRY = "app/queue/handlers/invoices.py"
 TEST = "tests/handlers/test_invoices.py"
@@ -66,7 +66,7 @@ def test_own_work_at_the_same_paths_after_a_reset_stays(project: Project, before
         file.write("# by hand\n")
     said = script(project, "undo")
     assert "Left as you have it, since it is not what the change wrote: queues.yaml\n" in said
-    assert "git checkout HEAD -- queues.yaml" in said
+    assert "git checkout HEAD -- FILE" in said
     assert status(project) == [" M queues.yaml"]
     assert project.read("queues.yaml").endswith("# by hand\n")
 
@@ -94,6 +94,26 @@ def test_an_edit_on_top_is_named_with_where_it_is_kept(project: Project, before:
     kept = said.split("git diff HEAD ")[1].split(",")[0]
     assert git(project, "show", f"{kept}:{ENTRY}").endswith("# more\n")
     assert everything(project.path) == before
+
+
+@pytest.mark.parametrize("staged", [False, True])
+def test_a_conflict_in_work_is_taken_back_and_one_that_was_resolved_stays(
+    project: Project, repository: Path, *, staged: bool
+) -> None:
+    conflicting(project, repository)
+    before = everything(project.path)
+    script(project, "update", "--yes", code=3)
+    policy = "app/queue/policy.py"
+    (project.path / policy).write_text("MAX_CRASHES = 8\n", encoding="utf-8")
+    if staged:
+        git(project, "add", policy)
+    said = script(project, "undo")
+    if staged:
+        assert f"not what the change wrote: {policy}\n" in said
+        assert status(project) == [f"M  {policy}"]
+    else:
+        assert f"You had changed {policy} since" in said
+        assert everything(project.path) == before
 
 
 def test_two_projects_of_a_repository_are_undone_each_by_itself(project: Project, tmp_path: Path) -> None:
