@@ -116,7 +116,6 @@ def apply(
         return 1
     check_clean(project)  # the user may have gone on working before the yes
     _check_head(project, steps)
-    check_nothing_is_in_the_way(project, steps, out)
     carry_out(project, change.what, steps, out)
     return finish(project, change.what, outcome)
 

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from queue_template import commands
+from queue_template.alone import alone
 from queue_template.change import Options
 from queue_template.git import TemplateError
 from queue_template.launch import COPIER, CRUFT
@@ -77,7 +78,8 @@ def _update(
     diff: Diff = False,
 ) -> int:
     """Take in the template's latest release."""
-    return update(find_project(), Options(yes, diff), to, pairs(set_ or []))
+    with alone() as project:
+        return update(project, Options(yes, diff), to, pairs(set_ or []))
 
 
 @app.command()
@@ -89,7 +91,8 @@ def add_queue(
     diff: Diff = False,
 ) -> int:
     """Add a queue, its handler and its test."""
-    return commands.add_queue(find_project(), Options(yes, diff), queue)
+    with alone() as project:
+        return commands.add_queue(project, Options(yes, diff), queue)
 
 
 @app.command()
@@ -97,7 +100,8 @@ def add_type(
     queue: str, type_: Annotated[str, typer.Argument(metavar="TYPE")], yes: Yes = False, diff: Diff = False
 ) -> int:
     """Add a message type to a queue."""
-    return commands.add_type(find_project(), Options(yes, diff), queue, type_)
+    with alone() as project:
+        return commands.add_type(project, Options(yes, diff), queue, type_)
 
 
 @app.command()
@@ -110,19 +114,22 @@ def remove_queue(
     diff: Diff = False,
 ) -> int:
     """Remove a queue, its handler and its test."""
-    return commands.remove_queue(find_project(), Options(yes, diff), queue, delete_edited=delete_edited)
+    with alone() as project:
+        return commands.remove_queue(project, Options(yes, diff), queue, delete_edited=delete_edited)
 
 
 @app.command(name="set")
 def _set(answers: Pairs, yes: Yes = False, diff: Diff = False) -> int:
     """Change an answer."""
-    return commands.change_answers(find_project(), Options(yes, diff), pairs(answers))
+    with alone() as project:
+        return commands.change_answers(project, Options(yes, diff), pairs(answers))
 
 
 @app.command()
 def undo() -> int:
     """Take back what is not committed."""
-    return commands.take_back(find_project())
+    with alone() as project:
+        return commands.take_back(project)
 
 
 @app.command()
@@ -139,10 +146,12 @@ def link(
     """Link a project that was made by cookiecutter to its template, or change a link from cruft to copier, and back."""
     name = None if copier is None else COPIER if copier else CRUFT
     if url is not None:
-        return link_(find_project(), url, at, name)
+        with alone() as project:
+            return link_(project, url, at, name)
     if name is None:
         raise TemplateError("Name the template's address, or --copier or --cruft to change a link that is there.")
-    return relink(find_project(), name)
+    with alone() as project:
+        return relink(project, name)
 
 
 @app.command(context_settings=PASSED_ON, add_help_option=False)

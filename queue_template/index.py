@@ -56,6 +56,11 @@ def index(folder: Path, prefix: str = "") -> dict[str, Indexed]:
     return found
 
 
+def stages_of(there: Indexed | None) -> dict[int, Entry]:
+    """What it has at a path, whatever git was told of the file: which git forgets of one that is on disk again."""
+    return there.stages if there else {}
+
+
 def put_into_index(
     folder: Path, entries: Mapping[str, Indexed | None], environment: Mapping[str, str] | None = None
 ) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
-from queue_template.git import TemplateError, git
+from queue_template.git import TemplateError, git_bytes
+from queue_template.index import Entry, Indexed, lay_out, tree
 from queue_template.launch import CRUFT, HOSTS, address, is_local
+from queue_template.plan import Step
 from queue_template.project import Project, check_clean
 from queue_template.releases import CREDENTIALS, Releases
 from queue_template.render import call_cruft, write_state
+from queue_template.writing import carry_out
 
 MADE_FROM = ".queue-template.json"
 """What the template wrote into the project: its version, and the answers."""
@@ -39,12 +44,7 @@ def link(project: Project, url: str, reference: str | None, name: str | None = N
     made = made_from(project)
     reference = reference or f"v{made['version']}"
     commit = releases.commit(reference, NAME_IT)
-    options = ["--no-input", "--default-config", "--checkout", commit, "--extra-context", json.dumps(made["answers"])]
-    call_cruft("link", *options, str(releases.folder), folder=project.path)
-    state = json.loads((project.path / CRUFT).read_text(encoding="utf-8"))
-    state["checkout"] = reference
-    if name not in (None, CRUFT):
-        (project.path / CRUFT).unlink()
+    state = made_by_cruft(releases.folder, commit, made["answers"]) | {"checkout": reference}
     stage(project, state, url, name or CRUFT)
     print(f"Linked to {reference} of {url}, and staged. Then: git commit -m 'Link to the template'")
     return 0
@@ -65,8 +65,38 @@ def move(project: Project, releases: Releases, url: str) -> int:
 def stage(project: Project, state: dict[str, Any], url: str, name: str) -> None:
     """Write and stage the file of this name, with this address of the template."""
     state["template"] = state["context"]["cookiecutter"]["_template"] = url
-    write_state(project.path / name, state)
-    git(project.path, "add", "--force", name)
+    put_links(project, "Link to the template", {name: state})
+
+
+def put_links(project: Project, what: str, states: dict[str, dict[str, Any] | None]) -> None:
+    """Have the files of these names say this, on disk and in the index; None is for one that goes. `undo` knows it."""
+    committed = tree(project.top, "HEAD", project.prefix)
+    with tempfile.TemporaryDirectory(prefix="template-") as folder:
+        scratch, steps = Path(folder).resolve(), []
+        for name, state in states.items():
+            file, full, entry = project.path / name, f"{project.prefix}{name}", None
+            before = committed.get(full)
+            if state is not None:
+                if file.is_file():
+                    shutil.copyfile(file, scratch / name)  # which stays if it says the same
+                write_state(scratch / name, state)
+                words = ("hash-object", "-w", "--stdin", f"--path={full}")
+                blob = git_bytes(project.top, *words, given=(scratch / name).read_bytes()).decode().strip()
+                entry = Entry("100755" if before and before.mode == "100755" else "100644", blob)
+            if entry != before or (entry is None and file.exists()):
+                steps.append(Step(full, before, Indexed({0: entry}) if entry else None, entry))
+        lay_out(project.top, {step.name: step.disk for step in steps if step.disk}, scratch / "out")
+        if steps:
+            carry_out(project, what, steps, scratch / "out")
+
+
+def made_by_cruft(template: Path, commit: str, answers: dict[str, Any]) -> dict[str, Any]:
+    """What `cruft link` writes: not in the project, since it would be the address of the mirror for a moment."""
+    options = ["--no-input", "--default-config", "--checkout", commit, "--extra-context", json.dumps(answers)]
+    with tempfile.TemporaryDirectory(prefix="template-", ignore_cleanup_errors=True) as folder:
+        call_cruft("link", *options, str(template), folder=Path(folder))
+        state: dict[str, Any] = json.loads((Path(folder) / CRUFT).read_text(encoding="utf-8"))
+    return state
 
 
 def made_from(project: Project) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,11 @@ class Project:
         """git's own folder, of this worktree."""
         return self.top / git(self.top, "rev-parse", "--git-dir").strip()
 
+    def undo_folder(self) -> Path:
+        """Where the note of the last change is, in git's own folder: one for each project of a repository."""
+        name = hashlib.sha256(self.prefix.encode(errors="surrogateescape")).hexdigest()[:16]
+        return self.git_folder() / "template-undo" / name
+
     def mirror(self) -> Path:
         """Where the template is kept, so that what it has need not be fetched again: in git's own folder, too."""
         common = Path(git(self.top, "rev-parse", "--git-common-dir").strip())
@@ -96,7 +102,7 @@ def check_nothing_is_left(project: Project) -> None:
     Marks that are committed count if this tool wrote them, and files of cruft's if nobody committed them: a user may
     have both among the data of their tests.
     """
-    folder = project.git_folder()
+    folder = project.undo_folder()
     begun = record.load(folder)
     if begun and not begun.done:
         raise TemplateError(f"'{begun.what}' was broken off. Take back what it had begun: {COMMAND} undo")

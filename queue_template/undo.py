@@ -1,97 +1,128 @@
-"""Taking back what a command did, as long as it is not committed: these paths, byte for byte, and no others."""
+"""Taking back what a command did: what still is as it left it, in the index and on disk, and nothing else."""
 
 from __future__ import annotations
 
+import hashlib
 import os
-import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from queue_template.files import clear, files_in, is_folder, put, remove
-from queue_template.git import SOMEBODY, TemplateError, git, git_bytes, run_git
-from queue_template.index import LINK, Entry, Indexed, index, lay_out, put_into_index, refresh, tree
+from queue_template.files import exchange, files_in, is_folder, print_of, prune, tidy
+from queue_template.git import TemplateError
+from queue_template.index import index, put_into_index, refresh, stages_of, tree
+from queue_template.kept import keep
 from queue_template.project import Project, some
-from queue_template.record import Record, Touched, copy_of, forget, load, save
+from queue_template.record import Record, Touched, forget, load, original_of, save
 
-KEPT = "refs/template/undone/"
-"""One for each, so that git keeps them all."""
+UNFINISHED = (None, f"file {hashlib.sha256(b'').hexdigest()}")
+"""What a command that is killed may leave at a path for a moment."""
 
 
-def begin(project: Project, what: str, names: list[str], conflicts: list[str]) -> Record:
-    """Note that these paths are about to be written, and copy what is there."""
-    folder = project.git_folder()
-    forget(folder)
-    copy_of(folder, 0).parent.mkdir()
-    committed, indexed = tree(project.top, "HEAD", project.prefix), index(project.top, project.prefix)
-    touched, folders = [], {}
-    for number, name in enumerate(names):
-        path = project.top / name
-        there = os.path.lexists(path) and (path.is_symlink() or not path.is_dir())
-        if there:
-            shutil.copy2(path, copy_of(folder, number), follow_symlinks=False)
-        touched.append(Touched(name, committed.get(name), indexed.get(name), there))
-        for parent in path.parents:
-            if parent.is_relative_to(project.path) and parent.is_dir():
-                folders[parent.relative_to(project.top).as_posix()] = parent.stat().st_mode & 0o7777
-    record = Record(what, project.head(), done=False, conflicts=conflicts, touched=touched, folders=folders)
-    save(folder, record)
-    return record
+@dataclass
+class Found:
+    """What there is to take back.
+
+    Attributes:
+        index: the paths at which the index is as the command made it.
+        disk: the paths at which the disk is to be set back, by number, with what is there now.
+        edited: those of them that were changed since.
+        committed, left: the paths at which there is something else: what was committed since, or changed.
+    """
+
+    index: list[Touched]
+    disk: dict[int, str | None]
+    edited: list[str]
+    committed: list[str]
+    left: list[str]
 
 
 def undo(project: Project) -> str:
     """Set back what the last command touched. Returns what was undone, and where the state before is kept.
 
-    Raises TemplateError if there is nothing to undo, or if it was committed.
+    Raises TemplateError if nothing of it is there any more. Then the note of it stays: it may come out of a stash.
     """
-    folder = project.git_folder()
+    folder = project.undo_folder()
     record = load(folder)
     if record is None:
         raise TemplateError("There is nothing to undo: no update is waiting to be committed.")
-    if record.touched is None:
-        record = _of_an_older_tool(project, record)
-    touched = record.touched or []
-    committed = tree(project.top, "HEAD", project.prefix)
-    if any(committed.get(one.name) != one.committed for one in touched):
-        save(folder, replace(record, done=True))
-        raise TemplateError(
-            f"'{record.what}' is not waiting to be committed any more, so there is nothing to undo; "
-            "what was committed is taken back by: git revert"
-        )
-    staged = git(project.top, "diff", "--cached", "--name-only", "--no-renames", "-z", "HEAD").split("\0")
-    if record.done and not {one.name for one in touched} & set(staged):
-        forget(folder)
-        raise TemplateError(f"Nothing of '{record.what}' is staged any more, so there is nothing to undo.")
-    for one in touched:
-        clear(project.top / one.name)
-    _check_the_way(project, touched)
-    kept = _keep(project, [one.name for one in touched])
+    _tidy(project, record)
+    found = find(project, record, edited_too=True)
+    if record.done and not found.disk and not found.index:
+        raise TemplateError(_nothing(record, found))
+    names = [record.touched[number].name for number in found.disk]
+    _check_the_way(project, names)
+    kept = keep(project, folder, names) if names else None
     save(folder, replace(record, done=False))  # if this is broken off, it is done again
     try:
-        take_back(project, record)
+        _set_back(project, record, found)
     except OSError as error:
         raise TemplateError(f"Not all could be set back: {error}. Then try again; nothing is lost.") from None
-    return (
-        f"Undone: {record.what}. What was there is kept in {kept[:10]}: git diff HEAD {kept[:10]}, "
-        f"or for one file: git checkout {kept[:10]} -- FILE"
-    )
+    return "\n".join([f"Undone: {record.what}.{_where(kept)}", *_beside(found)])
 
 
-def take_back(project: Project, record: Record) -> None:
-    """Set back all that the record has. It can be done again if it was broken off."""
-    folder, touched = project.git_folder(), record.touched or []
-    there = {project.top / name for name in record.folders}
-    for one in touched:
-        clear(project.top / one.name)
-        if not one.copied:
-            remove(project.top / one.name, there | {project.path})
-    for number, one in enumerate(touched):
-        if one.copied:
+def take_back(project: Project, record: Record) -> list[str]:
+    """Set back all that the command wrote. Returns the paths at which somebody else has done so meanwhile."""
+    _tidy(project, record)
+    found = find(project, record, edited_too=False)
+    _set_back(project, record, found)
+    return found.left
+
+
+def find(project: Project, record: Record, *, edited_too: bool) -> Found:
+    """What is still as the command made it.
+
+    `edited_too`: where the index is, what is on disk counts as the command's, edited since.
+    """
+    folder = project.undo_folder()
+    committed, indexed = tree(project.top, "HEAD", project.prefix), index(project.top, project.prefix)
+    found = Found([], {}, [], [], [])
+    for number, one in enumerate(record.touched):
+        there, disk = indexed.get(one.name), print_of(project.top / one.name)
+        if committed.get(one.name) != one.committed:
+            found.committed.append(one.name)
+            continue
+        staged = stages_of(there) == stages_of(one.staged) != stages_of(one.indexed)
+        written = disk == one.written or (not record.done and disk in UNFINISHED and _has_original(folder, number, one))
+        if staged:
+            found.index.append(one)
+        if disk != one.disk and (written or (edited_too and staged)):
+            found.disk[number] = disk
+            if not written:
+                found.edited.append(one.name)
+        if not (staged or stages_of(there) == stages_of(one.indexed)) or (
+            disk != one.disk and number not in found.disk
+        ):
+            found.left.append(one.name)
+    return found
+
+
+def _has_original(folder: Path, number: int, one: Touched) -> bool:
+    return one.disk is None or os.path.lexists(original_of(folder, number))
+
+
+def _set_back(project: Project, record: Record, found: Found) -> None:
+    """It can be done again if it was broken off."""
+    folder = project.undo_folder()
+    stay = {project.top / name for name in record.folders} | {project.path}
+    for number, one in enumerate(record.touched):
+        if one.disk is None:
+            path = project.top / one.name
+            if number in found.disk:
+                exchange(path, found.disk[number], _undone(folder, number), None, record.beside(path, number))
+            prune(path.parent, stay)
+    for number, one in enumerate(record.touched):
+        if one.disk is not None and number in found.disk:
+            path, original = project.top / one.name, original_of(folder, number)
             _make_folders(project, one.name, record.folders)
-            put(copy_of(folder, number), project.top / one.name)
-    before, wanted = index(project.top, project.prefix), {one.name: one.indexed for one in touched}
-    if any(before.get(name) != indexed for name, indexed in wanted.items()):
-        put_into_index(project.top, wanted)
-    refresh(project.top, [name for name, indexed in wanted.items() if indexed])
+            exchange(path, found.disk[number], _undone(folder, number), original, record.beside(path, number))
+    if found.index:
+        put_into_index(project.top, {one.name: one.indexed for one in found.index})
+    refresh(project.top, [one.name for one in record.touched if one.indexed])
     forget(folder)
+
+
+def _undone(folder: Path, number: int) -> Path:
+    return folder / f"{number}.undone"
 
 
 def _make_folders(project: Project, name: str, modes: dict[str, int]) -> None:
@@ -102,9 +133,15 @@ def _make_folders(project: Project, name: str, modes: dict[str, int]) -> None:
                 parent.chmod(mode)
 
 
-def _check_the_way(project: Project, touched: list[Touched]) -> None:
+def _tidy(project: Project, record: Record) -> None:
+    for number, one in enumerate(record.touched):
+        path = project.top / one.name
+        tidy(path, record.beside(path, number))
+
+
+def _check_the_way(project: Project, names: list[str]) -> None:
     """Raise TemplateError if a folder is now where a file was, or the reverse: it is the user's, and stays."""
-    ours, found = {project.top / one.name for one in touched}, []
+    ours, found = {project.top / name for name in names}, []
     for path in ours:
         above = [parent for parent in path.parents if parent.is_relative_to(project.path) and parent not in ours]
         if any(os.path.lexists(parent) and not is_folder(parent) for parent in above) or (
@@ -118,67 +155,32 @@ def _check_the_way(project: Project, touched: list[Touched]) -> None:
         )
 
 
-def _keep(project: Project, names: list[str]) -> str:
-    """A commit of these paths as they are, resolved conflicts too, so that an undo loses no work.
-
-    Where the index has something else, that is kept as well: as the commit's second parent.
-    """
-    disk = _as_they_are(project, names)
-    indexed = index(project.top, project.prefix)
-    staged = {name: found.stages[0] for name in names if (found := indexed.get(name)) and 0 in found.stages}
-    head = project.head()
-    parents = ["-p", head]
-    if any(disk.get(name) != entry for name, entry in staged.items()):
-        parents += ["-p", _commit(project, head, dict.fromkeys(names) | staged, "Staged", ["-p", head])]
-    kept = _commit(project, head, dict.fromkeys(names) | disk, "Undone", parents)
-    git(project.top, "update-ref", f"{KEPT}{kept}", kept)
-    return kept
+def _where(kept: str | None) -> str:
+    if kept is None:
+        return ""
+    short = kept[:10]
+    return f" What was there is kept in {short}: git diff HEAD {short}, or for one file: git checkout {short} -- FILE"
 
 
-def _as_they_are(project: Project, names: list[str]) -> dict[str, Entry]:
-    found = {}
-    for name in names:
-        path = project.top / name
-        if path.is_symlink():
-            target = os.fsencode(path.readlink())
-            blob = git_bytes(project.top, "hash-object", "-w", "--stdin", given=target).decode().strip()
-            found[name] = Entry(LINK, blob)
-        elif path.is_file():
-            done = run_git(project.top, "hash-object", "-w", "--", name)
-            # A filter that fails here is not what loses a file.
-            blob = done.stdout if done.returncode == 0 else git(project.top, "hash-object", "-w", "--no-filters", name)
-            found[name] = Entry("100755" if os.access(path, os.X_OK) else "100644", blob.strip())
-    return found
+def _beside(found: Found) -> list[str]:
+    lines = []
+    if found.edited:
+        lines.append(f"You had changed {some(found.edited)} since: that is there, too.")
+    if found.committed:
+        lines.append(f"Left, since it is committed (git revert takes it back): {some(found.committed)}")
+    if found.left:
+        lines.append(f"Left as you have it, since it is not what the change wrote: {some(found.left)}")
+        lines.append("To have one of these as in the last commit, too: git checkout HEAD -- FILE")
+    return lines
 
 
-def _commit(project: Project, head: str, changes: dict[str, Entry | None], text: str, parents: list[str]) -> str:
-    file = project.git_folder() / "template-undo.index"
-    environment = {**SOMEBODY, "GIT_INDEX_FILE": str(file.absolute())}
-    try:
-        git(project.top, "read-tree", head, environment=environment)
-        entries = {name: Indexed({0: entry}) if entry else None for name, entry in changes.items()}
-        put_into_index(project.top, entries, environment)
-        made = git(project.top, "write-tree", environment=environment).strip()
-    finally:
-        file.unlink(missing_ok=True)
-    return git(project.top, "commit-tree", made, "-m", text, *parents, environment=SOMEBODY).strip()
-
-
-def _of_an_older_tool(project: Project, record: Record) -> Record:
-    """The record with what it touched: all that is staged, and was as in the last commit."""
-    if record.head != project.head():
-        raise TemplateError(f"'{record.what}' is not waiting to be committed any more, so there is nothing to undo.")
-    staged = git(project.top, "diff", "--cached", "--name-only", "--no-renames", "-z", "HEAD").split("\0")
-    committed = tree(project.top, "HEAD", project.prefix)
-    folder, touched = project.git_folder(), []
-    forget(folder)
-    laid_out = copy_of(folder, 0).with_name("laid out")
-    laid_out.mkdir(parents=True)
-    lay_out(project.top, {name: committed[name] for name in staged if name in committed}, laid_out)
-    for number, name in enumerate(filter(None, staged)):
-        entry = committed.get(name)
-        if entry:
-            (laid_out / name).replace(copy_of(folder, number))
-        touched.append(Touched(name, entry, Indexed({0: entry}) if entry else None, entry is not None))
-    save(folder, replace(record, touched=touched))
-    return replace(record, touched=touched)
+def _nothing(record: Record, found: Found) -> str:
+    if len(found.committed) == len(record.touched):
+        return (
+            f"'{record.what}' is committed, so there is nothing to undo; what was committed is taken back by: "
+            "git revert"
+        )
+    said = f"Nothing of '{record.what}' is in the index or on disk any more, so there is nothing to undo"
+    if found.left or found.committed:
+        said += f" (not what it wrote: {some(sorted(found.left + found.committed))})"
+    return f"{said}. If it is in a stash: git stash pop --index, and then undo."

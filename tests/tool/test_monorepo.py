@@ -75,7 +75,7 @@ def test_only_the_projects_own_folder_is_taken_apart_and_in_gits_folder_if_there
         monkeypatch.setenv(name, value)
     assert commands.add_queue(find_project(project.path), Options(yes=True), "invoices") == 0
     assert seen == [{".git", "services", "queue-service"}]
-    assert {path.name for path in own.glob("template-*")} == {"template-undo", "template-undo.json"}
+    assert {path.name for path in own.glob("template-*")} == {"template-undo"}
 
 
 def test_a_file_that_the_user_moved_to_another_folder_stays_there(project: Project) -> None:
