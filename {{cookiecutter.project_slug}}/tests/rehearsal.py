@@ -29,8 +29,7 @@ from app.queue.processor import MessageProcessor
 from app.queue.setup import get_dead_letters, queue_lifespan
 
 QUEUES_FILE = Path(__file__).parents[1] / "queues.yaml"
-PATIENCE = 30.0
-"""Seconds until something that should happen is called missing."""
+PATIENCE = 30.0  # seconds until something that should happen is called missing
 KEY = "a-key"
 
 
@@ -38,8 +37,7 @@ class Actor:
     """The handler of one queue: one method for each thing that can happen to a message."""
 
     def __init__(self) -> None:
-        self.calls: list[tuple[str, int]] = []
-        """(message id, attempt), as they began."""
+        self.calls: list[tuple[str, int]] = []  # (message id, attempt), as they began
         self.done: list[str] = []
 
     async def succeed(self, message: dict[str, Any]) -> None:

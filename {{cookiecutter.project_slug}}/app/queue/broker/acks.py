@@ -92,8 +92,7 @@ class BatchedAcks(ABC):
 class BatchedLink(PushLink[Connection]):
     """A link whose acks wait a moment for others to go with."""
 
-    acks: BatchedAcks | None = None
-    """Those of its channel."""
+    acks: BatchedAcks | None = None  # those of its channel
 
     @abstractmethod
     def make_acks(self) -> BatchedAcks:

@@ -121,8 +121,7 @@ class Linked(Generic[Connection]):
     """For what has a link of its own: a consumer, a publisher, a processor or a reader."""
 
     config: Any
-    pool: ClassVar[type[ConnectionPool[Any]]]
-    """Whose connections it shares."""
+    pool: ClassVar[type[ConnectionPool[Any]]]  # whose connections it shares
 
     def make_link(self) -> BrokerLink[Connection]:
         """A link, not yet opened. A provider whose links are more than a share says so here."""

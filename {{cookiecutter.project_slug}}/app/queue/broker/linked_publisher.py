@@ -19,8 +19,7 @@ from app.queue.middleware import PublishMiddleware
 
 Connection = TypeVar("Connection", bound=BrokerConnection[Any])
 
-LOOK_EVERY = 0.2
-"""Seconds between looks whether the broker has blocked the connection: its library may tell only who asks."""
+LOOK_EVERY = 0.2  # seconds between looks whether the connection is blocked: the library may tell only who asks
 
 
 class LinkedPublisher(GuardedPublisher, Linked[Connection]):
@@ -35,8 +34,7 @@ class LinkedPublisher(GuardedPublisher, Linked[Connection]):
     def __init__(self, queue_name: str, config: Any, middleware: tuple[PublishMiddleware, ...] = ()) -> None:
         super().__init__(queue_name, config, middleware)
         self.link = self.make_link()
-        self._ensured = False
-        """True once the queue was seen to over this link. Then others may be sending over it."""
+        self._ensured = False  # True once the queue was seen to over this link. Then others may be sending over it
         self._blocked_until = 0.0
         self._looking: asyncio.TimerHandle | None = None
 

@@ -17,18 +17,15 @@ from app.queue.interfaces import Arrival, Delivery, Dispatcher, QueueConsumer
 Connection = TypeVar("Connection", bound=BrokerConnection[Any])
 
 LOOK_EVERY = 5.0
-RENEW_AFTER = 20.0
-"""Seconds without a message."""
+RENEW_AFTER = 20.0  # seconds without a message
 GONE = "the delivery's channel is gone"
 
 
 class PushLink(BrokerLink[Connection]):
     """A link over which messages come, each with a number."""
 
-    channel: Any = None
-    """What the numbers belong to: another one each time that the link is opened. A provider sets it."""
-    in_flight = 0
-    """What came over it and is not acked. The consumer counts it up, a `Tag` down."""
+    channel: Any = None  # what the numbers belong to: another one each time that the link is opened. A provider sets it
+    in_flight = 0  # what came over it and is not acked. The consumer counts it up, a `Tag` down
 
     def ack(self, number: int) -> None:
         """Ack what came over the channel of now, or see to it that this is done. Raises DeliveryLostError."""
@@ -74,13 +71,10 @@ class PushedConsumer(QueueConsumer, Generic[Link]):
         self._consumed = False
         self._on_their_way = OnTheirWay()
         self._renewing: asyncio.Task[None] | None = None
-        self.window = config.prefetch
-        """How many messages the next registration may have in flight."""
+        self.window = config.prefetch  # how many messages the next registration may have in flight
         self._widening: asyncio.Task[None] | None = None
-        self._held = 0
-        """Messages in flight that don't count."""
-        self._disregarded = 0
-        """How many of them came to a registration which is cancelled, and are not in this one's window."""
+        self._held = 0  # messages in flight that don't count
+        self._disregarded = 0  # of these, how many came to a registration before this one, and are not in its window
 
     @abstractmethod
     def make_link(self) -> Link:

@@ -12,8 +12,7 @@ from app.queue.settings.broker import Server
 
 HANDSHAKE_TIMEOUT = 3.0
 REASON_TIMEOUT = 1.0
-UNKNOWN_AUTHORITY = (18, 19, 20, 21)
-"""OpenSSL's codes for a certificate that is good, if only its authority were known."""
+UNKNOWN_AUTHORITY = (18, 19, 20, 21)  # OpenSSL's codes for a certificate that is good, if only its authority were known
 NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
 
 

@@ -13,17 +13,13 @@ from contextlib import suppress
 from app.queue.clock import now
 from app.queue.settings.queues import PauseConfig
 
-PACE = 100
-"""Messages a second that are tried for the first time, or put aside, in a pause."""
+PACE = 100  # messages a second that are tried for the first time, or put aside, in a pause
 
 
 class Pause:
     """Begins with `after` different messages that fail with no success between, and ends with one success.
 
     One bad message among good ones therefore never begins one, however often it is retried.
-
-    Attributes:
-        active: it has begun. What fails now is not held against its message.
     """
 
     def __init__(self, config: PauseConfig) -> None:
@@ -35,7 +31,7 @@ class Pause:
         self._next_at = 0.0
         self._changed = asyncio.Event()
         self._waiting: dict[asyncio.Event, bool] = {}
-        self.active = False
+        self.active = False  # True: it has begun. What fails now is not held against its message
 
     def begin_probe(self) -> bool:
         """True if it is time for a probe, and none is under way. Then `end_probe()` must follow."""

@@ -24,14 +24,10 @@ from app.queue.policy import group_size, put_back
 
 logger = logging.getLogger(__name__)
 
-LOOK_EVERY = 30.0
-"""Seconds between looks for what another process has left behind."""
-ROOM_TIMEOUT = 10.0
-"""Seconds to wait until nothing else is in flight."""
-LOOK_FOR_HELD = 1.0
-"""Seconds."""
-ALONE_FOR = 5.0
-"""Seconds for which a group runs alone. What kills, kills soon; and the queue can't stand still for long."""
+LOOK_EVERY = 30.0  # seconds between looks for what another process has left behind
+ROOM_TIMEOUT = 10.0  # seconds to wait until nothing else is in flight
+LOOK_FOR_HELD = 1.0  # seconds
+ALONE_FOR = 5.0  # seconds for which a group runs alone: what kills, kills soon, and the queue can't stand still long
 
 
 class Quarantine:
@@ -45,8 +41,7 @@ class Quarantine:
         self._reader = reader
         self._old_reader = old_reader
         self._running: set[asyncio.Future[object]] = set()
-        self._suspects: set[asyncio.Future[object]] = set()
-        """Of these, the group that was begun last."""
+        self._suspects: set[asyncio.Future[object]] = set()  # of these, the group that was begun last
 
     async def run(self) -> None:
         """Look after each connect, whenever the worker has put something there, and now and then, until cancelled."""

@@ -35,10 +35,8 @@ from app.queue.settings.queues import QueueConfig
 logger = logging.getLogger(__name__)
 
 NEW = Arrival.NEW
-LOOK_FOR_HELD = 0.5
-"""Seconds."""
-STOP_TIMEOUT = 1.0
-"""Seconds in which a broker must answer that it sends nothing more."""
+LOOK_FOR_HELD = 0.5  # seconds
+STOP_TIMEOUT = 1.0  # seconds in which a broker must answer that it sends nothing more
 
 
 class QueueWorker(Link):

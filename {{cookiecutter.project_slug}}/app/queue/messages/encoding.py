@@ -24,12 +24,10 @@ NO_TEXT = frozenset({"base64_codec", "bz2_codec", "hex_codec", "quopri_codec", "
 CHARSETS = {name for _, name, _ in pkgutil.iter_modules(encodings.__path__)} | aliases.keys() - NO_TEXT
 CHARSETS -= NO_TEXT | {"aliases", *(alias for alias, codec in aliases.items() if codec in NO_TEXT)}
 MEANS_NOTHING = frozenset({"", "identity", "binary"})
-GZIP, ZLIB, RAW = 31, 15, -15
-"""What zlib calls these formats (`wbits`)."""
+GZIP, ZLIB, RAW = 31, 15, -15  # what zlib calls these formats (`wbits`)
 COMPRESSIONS = {"gzip": GZIP, "x-gzip": GZIP, "deflate": ZLIB}
 MAX_NAME = 256
-MAX_PARTS = 100
-"""Compressed parts, one after the other, of which a gzip body may consist."""
+MAX_PARTS = 100  # compressed parts, one after the other, of which a gzip body may consist
 
 
 def content_encoding(message: Message) -> str:

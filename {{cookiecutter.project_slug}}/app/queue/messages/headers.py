@@ -35,16 +35,13 @@ OWN = frozenset(
     }
 )
 
-MAX_COUNT = 1_000_000
-"""What a counter of ours never reaches. A header that says more is not ours."""
+MAX_COUNT = 1_000_000  # what a counter of ours never reaches. A header that says more is not ours
 MAX_TEXT = 1_000
 MAX_TRACEBACK = 4_000
 MAX_FOREIGN = 64 * 1024
 """Bytes of foreign headers that are passed on. RabbitMQ closes the connection above 128 KiB of headers in all."""
-DEEPEST = 100
-"""Tables and lists that may stand in one another. What is deeper can't be read or written again: libraries recurse."""
-TOO_LARGE = 2**40
-"""Bytes that no broker takes."""
+DEEPEST = 100  # tables and lists in one another. What is deeper can't be read or written again: libraries recurse
+TOO_LARGE = 2**40  # bytes that no broker takes
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,9 @@ from typing import Any
 class Arrival(StrEnum):
     """How a delivery came, as far as its provider can tell."""
 
-    NEW = "new"
-    """For the first time, or after a move."""
-    OURS = "ours"
-    """Again: this process had it in flight, or it was on its way here, so nobody died of it."""
-    ABANDONED = "abandoned"
-    """Again: some consumer had it in flight and never settled it, or the broker can't tell whose it was."""
+    NEW = "new"  # for the first time, or after a move
+    OURS = "ours"  # again: this process had it in flight, or it was on its way here, so nobody died of it
+    ABANDONED = "abandoned"  # again: some consumer had it and never settled it, or the broker can't tell whose it was
 
 
 @dataclass(slots=True)  # like Delivery not frozen: that makes one three times as slow to create
@@ -61,18 +58,12 @@ class Delivery:
 class Place(StrEnum):
     """Where a message can be moved to. All places of a queue live in its broker."""
 
-    QUEUE = "queue"
-    """The tail of the queue itself."""
-    RETRY = "retry"
-    """Waits for a given time, then returns to the tail of the queue."""
-    DLQ = "dlq"
-    """`dlq_<queue>`, from where it is sent back now and then."""
-    QUARANTINE = "quarantine"
-    """Where a message that was in flight when a consumer vanished waits to be run by itself."""
-    OLD_QUARANTINE = "old_quarantine"
-    """What QUARANTINE was called before the first release. Nothing is put there; to be dropped with the next one."""
-    PARKED = "parked"
-    """`parked_<queue>`, where it stays until a person looks at it."""
+    QUEUE = "queue"  # the tail of the queue itself
+    RETRY = "retry"  # waits for a given time, then returns to the tail of the queue
+    DLQ = "dlq"  # `dlq_<queue>`, from where it is sent back now and then
+    QUARANTINE = "quarantine"  # where a message that was in flight when a consumer vanished waits to be run by itself
+    OLD_QUARANTINE = "old_quarantine"  # QUARANTINE before the first release: only read, and dropped with the next
+    PARKED = "parked"  # `parked_<queue>`, where it stays until a person looks at it
 
 
 def places(*, enable_dlq: bool) -> tuple[Place, ...]:

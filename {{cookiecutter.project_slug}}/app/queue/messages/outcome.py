@@ -38,12 +38,9 @@ class Action(StrEnum):
     ACK = "ack"
     RETRY = "retry"
     DEAD_LETTER = "dead_letter"
-    DROP = "drop"
-    """Exhausted, and the queue has no dead-letter queue: logged whole, then acked."""
-    REQUEUE = "requeue"
-    """To the tail of its queue, as it came: it has not been run."""
-    QUARANTINE = "quarantine"
-    """To the quarantine: whoever had it in flight may have died of it."""
+    DROP = "drop"  # exhausted, and the queue has no dead-letter queue: logged whole, then acked
+    REQUEUE = "requeue"  # to the tail of its queue, as it came: it has not been run
+    QUARANTINE = "quarantine"  # to the quarantine: whoever had it in flight may have died of it
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,7 @@ from app.queue.settings.queues import QueuesConfig
 
 logger = logging.getLogger(__name__)
 
-STARTING_FOR = 10.0
-"""Seconds in which a service that isn't healthy yet is called starting."""
+STARTING_FOR = 10.0  # seconds in which a service that isn't healthy yet is called starting
 
 
 class QueueService:
