@@ -21,24 +21,7 @@ from app.queue.messages.message import Arrival, Delivery, Message, Place
 from app.queue.middleware import PublishMiddleware
 from app.queue.settings.queues import QueueConfig
 
-__all__ = [
-    "Arrival",
-    "Body",
-    "BreakerState",
-    "Claims",
-    "DeadLetterQueueHandler",
-    "Delivery",
-    "Dispatcher",
-    "Link",
-    "Message",
-    "Place",
-    "Provider",
-    "PublisherState",
-    "QueueConsumer",
-    "QueueHealthCheck",
-    "QueueProcessor",
-    "QueuePublisher",
-]
+__all__ = ["Arrival", "Body", "Delivery", "Message", "Place"]  # of other modules, and in the contract, too
 
 PublisherState = Literal["ready", "blocked", "down"]
 BreakerState = Literal["closed", "open", "half-open"]
@@ -171,12 +154,7 @@ class QueuePublisher(Link):
 
     @abstractmethod
     async def publish_message(
-        self,
-        queue: str,
-        body: Body,
-        *,
-        message_id: str | None = None,
-        headers: Mapping[str, Any] | None = None,
+        self, queue: str, body: Body, *, message_id: str | None = None, headers: Mapping[str, Any] | None = None
     ) -> str:
         """Publish `body` to `queue`; return the message's id once the broker has confirmed it. Raises PublishError."""
 
