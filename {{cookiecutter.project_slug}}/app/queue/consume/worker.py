@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 
 from app.queue.clock import now
 from app.queue.consume.admission import Admission
@@ -31,6 +30,7 @@ from app.queue.middleware import HandleMiddleware
 from app.queue.policy import SUSPECT_FROM, decide_abandoned, decide_condemned, put_aside, put_back
 from app.queue.processor import MessageProcessor
 from app.queue.settings.queues import QueueConfig
+from app.queue.time_limit import until
 
 logger = logging.getLogger(__name__)
 
@@ -60,10 +60,7 @@ class QueueWorker(Link):
         self._processor = processor
         self._dispatcher = dispatcher
         self._redeliveries = Redeliveries(
-            config.prefetch,
-            config.redelivered_within,
-            held=config.held.messages,
-            confirms_acks=claims.confirms_acks,
+            config.prefetch, config.redelivered_within, held=config.held.messages, confirms_acks=claims.confirms_acks
         )
         self._admission = Admission(config.concurrency, self.pause, self._is_full)
         self._deadlines = Deadlines(config)
@@ -161,10 +158,7 @@ class QueueWorker(Link):
         logger.log(
             logging.WARNING if crashes >= SUSPECT_FROM else logging.INFO,
             "%s: message %s was in flight elsewhere and not settled (%d in a row): %s",
-            self.queue_name,
-            record.delivery.message.message_id,
-            crashes,
-            outcome.action,
+            *(self.queue_name, record.delivery.message.message_id, crashes, outcome.action),
         )
         return await self._attempt.not_run(record, outcome)
 
@@ -264,7 +258,5 @@ class QueueWorker(Link):
 
     async def quarantine_filled(self, timeout: float) -> None:
         """Return when a message may lie in the quarantine: one was put there, or this has connected, or time is up."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                await self._quarantine_filled.wait()
+        await until(self._quarantine_filled, timeout)
         self._quarantine_filled.clear()
