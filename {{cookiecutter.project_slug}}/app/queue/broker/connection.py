@@ -12,6 +12,7 @@ from app.queue.errors import BrokerUnavailableError
 from app.queue.settings.broker import BrokerConfig, Server
 
 Config = TypeVar("Config", bound=BrokerConfig)
+Connection = TypeVar("Connection", bound="BrokerConnection[Any]")
 
 CONNECT_TIMEOUT = 10.0
 PROBE_SPACING = 0.75  # seconds within which one probe is enough for all queues that share a connection

@@ -4,14 +4,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic
 
-from app.queue.broker.connection import NOT_CONNECTED, BrokerConnection
+from app.queue.broker.connection import NOT_CONNECTED, Connection
 from app.queue.broker.pool import ConnectionPool
 from app.queue.errors import BrokerUnavailableError
 from app.queue.interfaces import PublisherState
-
-Connection = TypeVar("Connection", bound=BrokerConnection[Any])
 
 
 class BrokerLink(Generic[Connection]):

@@ -6,9 +6,9 @@ from __future__ import annotations
 import asyncio
 from abc import abstractmethod
 from collections.abc import Awaitable
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
-from app.queue.broker.connection import BrokerConnection
+from app.queue.broker.connection import Connection
 from app.queue.broker.link import Linked
 from app.queue.broker.publisher import GuardedPublisher
 from app.queue.clock import now
@@ -16,8 +16,6 @@ from app.queue.errors import PublisherBlockedError, UnroutableError
 from app.queue.interfaces import PublisherState
 from app.queue.messages.message import Message
 from app.queue.middleware import PublishMiddleware
-
-Connection = TypeVar("Connection", bound=BrokerConnection[Any])
 
 LOOK_EVERY = 0.2  # seconds between looks whether the connection is blocked: the library may tell only who asks
 

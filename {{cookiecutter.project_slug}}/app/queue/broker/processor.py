@@ -5,22 +5,14 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from typing import Any, ClassVar, Protocol, TypeVar, final, runtime_checkable
+from typing import Any, ClassVar, Protocol, final, runtime_checkable
 
-from app.queue.broker.connection import BrokerConnection, forget
+from app.queue.broker.connection import Connection, forget
 from app.queue.broker.link import Linked
 from app.queue.broker.shortening import fitting
-from app.queue.errors import (
-    AckLostError,
-    BrokerError,
-    BrokerUnavailableError,
-    PublishError,
-    UnroutableError,
-)
+from app.queue.errors import AckLostError, BrokerError, BrokerUnavailableError, PublishError, UnroutableError
 from app.queue.interfaces import QueueProcessor
 from app.queue.messages.message import Delivery, Message, Place, place_name
-
-Connection = TypeVar("Connection", bound=BrokerConnection[Any])
 
 
 @runtime_checkable

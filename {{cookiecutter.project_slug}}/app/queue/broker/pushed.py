@@ -4,17 +4,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from abc import abstractmethod
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from app.queue.broker.connection import BrokerConnection, forget
-from app.queue.broker.idle import whenever_idle
+from app.queue.broker.connection import Connection, forget
 from app.queue.broker.link import BrokerLink
 from app.queue.broker.on_their_way import OnTheirWay
+from app.queue.clock import now
 from app.queue.errors import BrokerError, BrokerUnavailableError, DeliveryLostError
 from app.queue.interfaces import Arrival, Delivery, Dispatcher, QueueConsumer
 
-Connection = TypeVar("Connection", bound=BrokerConnection[Any])
+logger = logging.getLogger(__name__)
 
 LOOK_EVERY = 5.0
 RENEW_AFTER = 20.0  # seconds without a message
@@ -103,9 +104,7 @@ class PushedConsumer(QueueConsumer, Generic[Link]):
             await self.close()
             raise
         if self._renewing is None:
-            self._renewing = asyncio.create_task(
-                whenever_idle(self.queue_name, self._busy, self.renew, LOOK_EVERY, RENEW_AFTER)
-            )
+            self._renewing = asyncio.create_task(self._renew_whenever_idle())
 
     async def lost(self) -> str:
         while True:
@@ -226,6 +225,22 @@ class PushedConsumer(QueueConsumer, Generic[Link]):
             if self._is_narrow:
                 await self._register_anew()
 
-    def _busy(self) -> int | None:
+    async def _renew_whenever_idle(self) -> None:
+        """Register anew after RENEW_AFTER seconds without a message, for the broker may have forgotten us."""
+        idle_with, since = self._idle_with(), now()
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            if (received := self._idle_with()) is None or received != idle_with:
+                idle_with, since = received, now()
+            elif now() - since > RENEW_AFTER:
+                since = now()
+                try:
+                    await self.renew()
+                except BrokerError as error:
+                    logger.warning("%s: %s", self.queue_name, error)
+                except Exception:
+                    logger.exception("%s: registering anew failed", self.queue_name)
+
+    def _idle_with(self) -> int | None:
         """What came so far, if nothing is in flight and something could come."""
         return None if self.link.in_flight or not self.registered else self._received
