@@ -23,6 +23,7 @@ import yaml
 from fastapi import FastAPI
 
 from app.queue.config import QueueConfig, load_queues
+from app.queue.dead_letters import count, peek
 from app.queue.handling import Reject, current_delivery
 from app.queue.interfaces import Place
 from app.queue.processor import MessageProcessor
@@ -159,21 +160,13 @@ async def publish(client: httpx2.AsyncClient, queue: str, kind: str) -> str:
 
 
 async def depth_is(queue: QueueConfig, place: Place, wanted: int) -> bool:
-    reader = get_dead_letters(queue, place)
-    try:
-        return await reader.depth() == wanted
-    finally:
-        await reader.close()
+    return await count(get_dead_letters(queue, place)) == wanted
 
 
-async def dead_letters(queue: QueueConfig) -> dict[str, Any]:
+async def dead_letters(queue: QueueConfig) -> dict[str, str]:
     """What is in the dead-letter queue, with the reasons; it stays there."""
-    reader = get_dead_letters(queue)
-    try:
-        found = [await reader.receive() for _ in range(await reader.depth())]
-        return {one.message.message_id: one.message.headers["dlq-reason"] for one in found if one is not None}
-    finally:
-        await reader.close()
+    listing = await peek(get_dead_letters(queue), 10)
+    return {letter.id: letter.reason for letter in listing.letters}
 
 
 def dropped(records: Iterable[logging.LogRecord], message_ids: set[str]) -> set[str]:

@@ -83,12 +83,10 @@ class DeadLetterPasses:
             await self._processor.move(delivery, with_history(message, history), Place.QUEUE)
             return Place.QUEUE
         await self._processor.move(delivery, within_limits(message), Place.PARKED)
+        reason = dead_letter_reason(message) or "no reason given"
         logger.warning(
             "%s: message %s is parked: %s, sent back %d times",
-            self._config.name,
-            message.message_id,
-            dead_letter_reason(message) or "no reason given",
-            history.replays,
+            *(self._config.name, message.message_id, reason, history.replays),
         )
         return Place.PARKED
 
