@@ -72,21 +72,6 @@ def places(*, enable_dlq: bool) -> tuple[Place, ...]:
     return tuple(place for place in Place if place not in unneeded)
 
 
-def dlq_name(queue: str) -> str:
-    """The dead-letter queue."""
-    return f"dlq_{queue}"
-
-
-def parked_name(queue: str) -> str:
-    """Where a message stays until a person looks at it."""
-    return f"parked_{queue}"
-
-
-def quarantine_name(queue: str) -> str:
-    """Where a message that was in flight when a process died waits to be run by itself."""
-    return f"quarantine_{queue}"
-
-
 def place_name(queue: str, place: Place, delay: float = 0.0) -> str:
     """The name of any place."""
     match place:
@@ -94,14 +79,10 @@ def place_name(queue: str, place: Place, delay: float = 0.0) -> str:
             return queue
         case Place.RETRY:
             return retry_name(queue, delay)
-        case Place.DLQ:
-            return dlq_name(queue)
-        case Place.QUARANTINE:
-            return quarantine_name(queue)
         case Place.OLD_QUARANTINE:
             return f"retry_{queue}_crashed"
-        case Place.PARKED:
-            return parked_name(queue)
+        case Place.DLQ | Place.QUARANTINE | Place.PARKED:
+            return f"{place}_{queue}"
 
 
 def undivided_name(queue: str, place: Place) -> str:
