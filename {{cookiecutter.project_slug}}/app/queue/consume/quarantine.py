@@ -100,12 +100,8 @@ class Quarantine:
 
     async def _fewer(self, running: set[asyncio.Future[object]], than: int) -> None:
         """Return when fewer of these run than that. What is held doesn't count: it may be so for long."""
-        while len(busy := self._not_held(running & self._running)) >= than:
+        while len(busy := (running & self._running).difference(self._worker.held.tasks)) >= than:
             await asyncio.wait(busy, timeout=LOOK_FOR_HELD, return_when=asyncio.FIRST_COMPLETED)
-
-    def _not_held(self, running: set[asyncio.Future[object]]) -> set[asyncio.Future[object]]:
-        held = self._worker.held.tasks
-        return {one for one in running if one not in held}
 
     async def _run_group(self, reader: DeadLetterQueueHandler) -> None:
         """Run a few suspects with nothing beside them; after a while, beside others. There is one group at a time."""

@@ -46,22 +46,15 @@ TOO_LARGE = 2**40  # bytes that no broker takes
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What a message has been through.
+    """What a message has been through."""
 
-    Attributes:
-        attempts: handler calls that failed since it was published or last came back from the dead-letter queue; those
-            in a pause don't count.
-        crashes: times in a row that it was in flight when a consumer died.
-        replays: times it came back from the dead-letter queue.
-        first_failed_at: ISO 8601, or "" if it never failed.
-        moves: times it was put into another place. `with_history()` counts them, whatever it is given: so a message
-            never comes twice with the same history, unless somebody copied it.
-    """
-
+    # Handler calls that failed, outside of a pause, since it was published or last came back from the DLQ.
     attempts: int = 0
-    crashes: int = 0
-    replays: int = 0
-    first_failed_at: str = ""
+    crashes: int = 0  # times in a row that it was in flight when a consumer died
+    replays: int = 0  # times it came back from the dead-letter queue
+    first_failed_at: str = ""  # ISO 8601, or "" if it never failed
+    # Times it was put into another place. `with_history()` counts them, whatever it is given: so a message never comes
+    # twice with the same history, unless somebody copied it.
     moves: int = 0
 
     @property
