@@ -45,9 +45,8 @@ def decide(error: BaseException, history: History, config: QueueConfig, *, count
 def put_aside(history: History, config: QueueConfig) -> Outcome:
     """The outcome of a delivery that is not run, to make room in a pause: it comes again in some seconds."""
     delays = config.retry.delays()
-    return Outcome(
-        Action.RETRY, history, delay=max((delay for delay in delays if delay <= ASIDE_FOR), default=delays[0])
-    )
+    delay = max((delay for delay in delays if delay <= ASIDE_FOR), default=delays[0])
+    return Outcome(Action.RETRY, history, delay=delay)
 
 
 def put_back(history: History) -> Outcome:

@@ -56,21 +56,17 @@ def readable_body(message: Message, limit: int) -> bytes:
     compression = _compression(encoding)
     if compression is None:
         return body
+    name = repr(encoding[:100])
     if not compression:
-        raise InvalidMessageError(
-            Reason.BAD_ENCODING,
-            f"the content encoding is {encoding[:100]!r}; what is undone is gzip or deflate, and a charset means none",
-        )
+        text = f"the content encoding is {name}; what is undone is gzip or deflate, and a charset means none"
+        raise InvalidMessageError(Reason.BAD_ENCODING, text)
     try:
         plain = _decompressed(body, compression, limit)
     except (EOFError, zlib.error) as error:
-        raise InvalidMessageError(
-            Reason.BAD_ENCODING, f"the body is not what its content encoding {encoding[:100]!r} says: {error}"
-        ) from None
+        text = f"the body is not what its content encoding {name} says: {error}"
+        raise InvalidMessageError(Reason.BAD_ENCODING, text) from None
     if len(plain) > limit:
-        raise InvalidMessageError(
-            Reason.TOO_LARGE, f"the body has more than {limit} bytes once its {encoding[:100]!r} is undone"
-        )
+        raise InvalidMessageError(Reason.TOO_LARGE, f"the body has more than {limit} bytes once its {name} is undone")
     return plain
 
 

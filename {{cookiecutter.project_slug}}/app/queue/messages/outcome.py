@@ -45,19 +45,13 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The decision about one delivery.
-
-    Attributes:
-        history: the message's history from now on.
-        delay: seconds, for RETRY.
-        reason, error: for DEAD_LETTER and DROP; `error` also for RETRY.
-    """
+    """The decision about one delivery."""
 
     action: Action
-    history: History = FRESH
-    delay: float = 0.0
-    reason: Reason | None = None
-    error: BaseException | None = None
+    history: History = FRESH  # the message's from now on
+    delay: float = 0.0  # seconds, for RETRY
+    reason: Reason | None = None  # for DEAD_LETTER and DROP
+    error: BaseException | None = None  # for these, and for RETRY
 
 
 DONE = Outcome(Action.ACK)
