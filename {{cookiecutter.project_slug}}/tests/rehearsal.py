@@ -155,8 +155,7 @@ async def publish(client: httpx2.AsyncClient, queue: str, kind: str) -> str:
     """Publish a message over HTTP. Returns its id."""
     answer = await client.post(f"/queues/{queue}/messages", json={"type": kind})
     assert answer.status_code == 202, f"{queue}: {answer.text}"
-    message_id: str = answer.json()["message_id"]
-    return message_id
+    return str(answer.json()["message_id"])
 
 
 async def depth_is(queue: QueueConfig, place: Place, wanted: int) -> bool:

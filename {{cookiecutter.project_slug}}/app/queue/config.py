@@ -26,7 +26,6 @@ def load_queues(path: str | os.PathLike[str] | None = None) -> QueuesConfig:
     document = read(file)
     # The provider of every queue, whatever the file says.
     override = os.environ.get("QUEUE_PROVIDER") or None
-    names: list[str] = []
     queues: list[QueueConfig] = []
     if strangers := [key for key in document if key not in QueuesConfig.model_fields]:
         raise ConfigError(f"{file}: {unknown(strangers[0], QueuesConfig, [])}")
@@ -35,9 +34,8 @@ def load_queues(path: str | os.PathLike[str] | None = None) -> QueuesConfig:
         raise ConfigError(f"{file}: key 'queues' must be a list with at least one queue")
     for number, entry in enumerate(entries, 1):
         queue = _load_queue(file, number, entry, override)
-        if queue.name in names:
+        if any(queue.name == other.name for other in queues):
             raise ConfigError(f"{file}: queue {queue.name!r} is there twice")
-        names.append(queue.name)
         queues.append(queue)
     return validate(QueuesConfig, {**interpolate(document, f"{file}"), "queues": queues}, f"{file}")
 

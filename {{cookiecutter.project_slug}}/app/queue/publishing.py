@@ -79,7 +79,6 @@ class Publishers:
         return publisher
 
     async def close(self) -> None:
-        """Close them all, side by side."""
         await asyncio.gather(*(publisher.close() for publisher in self._publishers.values()))
 
 

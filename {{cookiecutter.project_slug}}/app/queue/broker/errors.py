@@ -31,7 +31,6 @@ class Translation:
 
     @contextmanager
     def __call__(self, what: str) -> Iterator[None]:
-        """As said above."""
         try:
             yield
         except BaseException as error:

@@ -48,7 +48,6 @@ class Record:
 
     @property
     def key(self) -> Key:
-        """What its message is known by."""
         return self.delivery.identity, self.delivery.message.body, self.history
 
 

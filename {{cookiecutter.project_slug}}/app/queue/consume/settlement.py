@@ -21,7 +21,7 @@ from app.queue.settings.queues import QueueConfig
 
 logger = logging.getLogger(__name__)
 
-ACK = Action.ACK
+ACK = Action.ACK  # asked for with every message, and Python 3.11 takes long to look a member up
 FAILED = (Action.RETRY, Action.DEAD_LETTER)
 PLACES = {
     Action.RETRY: Place.RETRY,

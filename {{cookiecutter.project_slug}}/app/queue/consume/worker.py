@@ -34,7 +34,7 @@ from app.queue.time_limit import until
 
 logger = logging.getLogger(__name__)
 
-NEW = Arrival.NEW
+NEW = Arrival.NEW  # asked for with every message, and Python 3.11 takes long to look a member up
 LOOK_FOR_HELD = 0.5  # seconds
 STOP_TIMEOUT = 1.0  # seconds in which a broker must answer that it sends nothing more
 
@@ -224,12 +224,10 @@ class QueueWorker(Link):
 
     @property
     def handler(self) -> object | None:
-        """The queue's handler object."""
         return self._dispatcher.handler(self.queue_name)
 
     @property
     def draining(self) -> bool:
-        """True once the drain has begun."""
         return self._admission.draining
 
     @property

@@ -57,7 +57,6 @@ class LoopMiddleware:
         return "not opened yet" if self._trying is None else f"{self._trying.name}: {self._trying.detail}"
 
     async def opened(self) -> None:
-        """Return when all of it is open."""
         await self._opened.wait()
 
     async def close(self) -> None:

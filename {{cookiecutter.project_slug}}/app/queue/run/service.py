@@ -104,7 +104,6 @@ class QueueService:
         return "unhealthy" if started else "starting"
 
     def health(self) -> Health:
-        """The state of every queue, as of now."""
         names = [queue.name for queue in self.config.queues]
         return service_health({name: queue_health(self._consumer(name), self._publisher(name)) for name in names})
 
