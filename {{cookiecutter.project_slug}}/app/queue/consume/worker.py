@@ -242,9 +242,9 @@ class QueueWorker(Link):
 
     async def quiet(self, timeout: float) -> None:
         """Return when nothing is in flight but what is held, or after `timeout` seconds."""
-        until = now() + timeout
-        while (busy := self._busy()) and now() < until:
-            await asyncio.wait(busy, timeout=min(LOOK_FOR_HELD, until - now()))
+        deadline = now() + timeout
+        while (busy := self._busy()) and now() < deadline:
+            await asyncio.wait(busy, timeout=min(LOOK_FOR_HELD, deadline - now()))
 
     def _busy(self) -> set[asyncio.Task[Outcome | None]]:
         tasks = {task for task, record in self.in_flight.by_task().items() if not record.lost}

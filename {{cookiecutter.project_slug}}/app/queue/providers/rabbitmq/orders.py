@@ -17,7 +17,7 @@ DEATHS = ("x-death", "x-first-death", "x-last-death")
 """With these of a chain of wait queues, RabbitMQ takes a message for one that goes round in circles, and drops it."""
 COUNTS = ("x-delivery-count", "x-acquired-count")
 PROPERTIES = ("expiration", "user_id")  # the one would make it vanish from a DLQ; the other only that user may send
-FAST_REPLY = "amq.rabbitmq.reply-to"  # as `reply_to`: answers go to who publishes, who must wait for them; we don't
+FAST_REPLY = "amq.rabbitmq.reply-to"  # in `reply_to`: answers go to who publishes. Refused of us, who wait for none
 
 
 def without_orders(message: Message, queue: str) -> Message:
