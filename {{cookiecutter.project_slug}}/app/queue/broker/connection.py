@@ -34,8 +34,7 @@ class BrokerConnection(ABC, Generic[Config]):
         self.context = config.tls(server)
         """For TLS; None without. Its files are read for each connection, so this raises BrokerRefusedError."""
         self.users = 0  # how many links share it; kept by the pool
-        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        """When it is lost or closed: the reason, in words."""
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()  # lost or closed: why, in words
         self.is_silent = False  # True while the server does not answer, but may do so yet
         self._asked_at = -PROBE_SPACING
 

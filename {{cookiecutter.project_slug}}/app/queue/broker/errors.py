@@ -1,9 +1,5 @@
 # The template's: an update changes it. Which files are yours: README.md.
-"""From what a broker's library raises to the words of `app.queue.errors`: the rules that are the same for all brokers.
-
-A provider gives the table of its library's exceptions. Which error says what to the caller is in
-`docs/adding-a-provider.md`.
-"""
+"""From what a library raises to the words of `app.queue.errors` (which means what: `docs/adding-a-provider.md`)."""
 
 from __future__ import annotations
 

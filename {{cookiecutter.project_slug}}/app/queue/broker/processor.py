@@ -57,8 +57,7 @@ class BrokerProcessor(QueueProcessor):
 class TwoStepProcessor(BrokerProcessor):
     """A crash between the two leaves the message in both places. It is never in neither."""
 
-    drops_repeats: ClassVar[bool] = False
-    """True: the broker knows what is put again for the same delivery, and keeps it once."""
+    drops_repeats: ClassVar[bool] = False  # True: the broker keeps once what is put again for the same delivery
 
     def __init__(self, queue_name: str, config: Any) -> None:
         super().__init__(queue_name, config)

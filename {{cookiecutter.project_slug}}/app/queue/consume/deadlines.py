@@ -13,8 +13,7 @@ from app.queue.time_limit import TimeLimit
 
 logger = logging.getLogger(__name__)
 
-RUN, ALL = 0.8, 0.9
-"""Shares of the broker's time: for a handler, and for its wait and its run together. In the rest it is settled."""
+RUN, ALL = 0.8, 0.9  # shares of the broker's time: for a handler, for its wait and run together. The rest is to settle
 SPARE = 0.05  # the share that a delivery may have waited for something else before these begin
 
 

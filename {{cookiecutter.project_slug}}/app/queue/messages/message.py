@@ -19,40 +19,25 @@ class Arrival(StrEnum):
 
 @dataclass(slots=True)  # like Delivery not frozen: that makes one three times as slow to create
 class Message:
-    """A message, whatever broker it is in. Nobody changes it: `with_history()` and the like make another.
+    """A message, whatever broker it is in. Nobody changes it: `with_history()` and the like make another."""
 
-    Attributes:
-        body: as it travels, normally a JSON object with a key `type`.
-        message_id: unique as far as its publisher sees to it.
-        headers: the publisher's and ours (`headers.py`). Unknown ones are passed on wherever the message goes.
-        properties: what else the broker's own format knows, opaque to the core and passed on.
-        content_encoding: the broker's own property of that name, "" if it has none; `encoding.py` says what it means.
-    """
-
-    body: bytes
-    message_id: str
+    body: bytes  # as it travels, normally a JSON object with a key `type`
+    message_id: str  # unique as far as its publisher sees to it
+    # The publisher's and ours (`headers.py`). Unknown ones are passed on wherever the message goes.
     headers: Mapping[str, Any] = field(default_factory=dict)
-    properties: Any = None
-    content_encoding: str = ""
+    properties: Any = None  # what else the broker's own format knows, opaque to the core and passed on
+    content_encoding: str = ""  # the broker's own property of that name, "" if it has none; for `encoding.py` to read
 
 
 @dataclass(slots=True, eq=False)
 class Delivery:
-    """A message in flight: the broker keeps it until it is settled, and gives it out again if we die.
+    """A message in flight: the broker keeps it until it is settled, and gives it out again if we die."""
 
-    Attributes:
-        queue: the queue's name in `queues.yaml`.
-        message: what was delivered.
-        arrival: whether somebody had it in flight before, and who.
-        token: what the provider needs to settle it.
-        identity: the id that the message came with, or "" if it had none and was given one.
-    """
-
-    queue: str
+    queue: str  # its name in `queues.yaml`
     message: Message
-    arrival: Arrival = Arrival.NEW
-    token: Any = None
-    identity: str = ""
+    arrival: Arrival = Arrival.NEW  # whether somebody had it in flight before, and who
+    token: Any = None  # what the provider needs to settle it
+    identity: str = ""  # the id that the message came with, or "" if it had none and was given one
 
 
 class Place(StrEnum):

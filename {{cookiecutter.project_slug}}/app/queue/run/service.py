@@ -1,9 +1,5 @@
 # The template's: an update changes it. Which files are yours: README.md.
-"""QueueService: everything that runs in one process, from start to drain.
-
-It changes nothing of the process itself. What a process's owner decides (its signals, its exit, how its threads take
-turns) is in `process.py`, and the lifespan of the application calls for it.
-"""
+"""QueueService: everything that runs in one process, from start to drain. Of the process it changes nothing."""
 
 from __future__ import annotations
 
