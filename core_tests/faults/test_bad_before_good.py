@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from app.queue.messages.message import dlq_name
 from core_tests.faults.conftest import WriteRow
 from core_tests.faults.world import World, Worlds, side_by_side, wait_until
+from core_tests.tools.places import dlq_name
 
 GOOD = 500
 DEFAULTS: dict[str, Any] = {"retry": {"initial_delay": 1}}

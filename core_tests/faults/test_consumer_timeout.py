@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections import Counter
 
-from app.queue.messages.message import dlq_name
 from core_tests.faults.conftest import WriteRow
 from core_tests.faults.world import World, Worlds, side_by_side
+from core_tests.tools.places import dlq_name
 from core_tests.tools.process import ServiceProcess
 from core_tests.tools.rabbitmq_queues import channel, depth
 

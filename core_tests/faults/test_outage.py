@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from app.queue.messages.message import dlq_name
 from core_tests.faults.conftest import WriteRow
 from core_tests.faults.world import World
+from core_tests.tools.places import dlq_name
 from core_tests.tools.rabbitmq_queues import depth
 
 MESSAGES = 500

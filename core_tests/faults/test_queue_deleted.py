@@ -6,11 +6,12 @@ import threading
 import time
 from functools import partial
 
-from app.queue.messages.message import dlq_name, retry_name
+from app.queue.messages.message import retry_name
 from app.queue.providers.rabbitmq.config import RabbitMQQueueConfig
 from app.queue.providers.rabbitmq.topology import publishing_spec
 from core_tests.faults.conftest import WriteRow
 from core_tests.faults.world import World, Worlds, side_by_side, wait_until
+from core_tests.tools.places import dlq_name
 from core_tests.tools.process import Answer
 from core_tests.tools.rabbitmq_queues import channel
 

@@ -14,8 +14,8 @@ from typing import Any, Self, TypeVar
 import yaml
 
 from app.queue.config import RetryConfig
-from app.queue.messages.message import dlq_name, parked_name
 from core_tests.tools.ledger import Ledger, Verdict, check
+from core_tests.tools.places import dlq_name, parked_name
 from core_tests.tools.process import ServiceProcess
 from core_tests.tools.proxy import Proxy
 from core_tests.tools.rabbitmq_node import RabbitMQNode

@@ -16,9 +16,9 @@ import yaml
 
 from app.queue import dlq
 from app.queue.handling import Reject
-from app.queue.messages.message import dlq_name
 from app.queue.publishing import publish
 from core_tests.tools.example import SendAudioMessage, UserHandler, audio, queue_config, running
+from core_tests.tools.places import dlq_name
 from core_tests.tools.project import project
 from core_tests.tools.rabbitmq_queues import depth, drain
 from core_tests.tools.rabbitmq_queues import publish as publish_raw

@@ -15,9 +15,9 @@ import pytest
 
 from app.queue.errors import MessageTooLargeError
 from app.queue.interfaces import Message, Place
-from app.queue.messages.message import dlq_name
 from app.queue.setup import get_dead_letters, get_processor, get_publisher
 from core_tests.tools.example import SendAudioMessage, UserHandler, audio, queue_config, running
+from core_tests.tools.places import dlq_name
 from core_tests.tools.rabbitmq_queues import channel, depth, drain, publish
 from core_tests.tools.waiting import eventually
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from app.queue.config import QueueConfig
-from app.queue.messages.message import dlq_name
 from core_tests.tools.example import Reject, UserHandler, audio, queue_config, running
 from core_tests.tools.full_place import KEYS, hold_and_let_go, leave_in_a_drain
+from core_tests.tools.places import dlq_name
 from core_tests.tools.rabbitmq_node import RabbitMQNode
 from core_tests.tools.rabbitmq_queues import channel, publish
 from core_tests.tools.waiting import eventually

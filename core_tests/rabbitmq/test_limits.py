@@ -11,9 +11,9 @@ import pytest
 
 from app.queue.config import QueueConfig
 from app.queue.errors import MessageTooLargeError
-from app.queue.messages.message import dlq_name, parked_name, quarantine_name
 from app.queue.providers.rabbitmq import channel as module
 from core_tests.tools.example import Reject, UserHandler, audio, queue_config, running
+from core_tests.tools.places import dlq_name, parked_name, quarantine_name
 from core_tests.tools.rabbitmq_node import RabbitMQNode
 from core_tests.tools.rabbitmq_queues import channel, depth, publish
 from core_tests.tools.waiting import eventually

@@ -13,11 +13,12 @@ from app.queue.dead_letters import DeadLetterPasses
 from app.queue.errors import PublishError
 from app.queue.handling import Reject
 from app.queue.interfaces import Place
-from app.queue.messages.message import dlq_name, parked_name, retry_name
+from app.queue.messages.message import retry_name
 from app.queue.publishing import publish
 from app.queue.setup import get_dead_letters, get_processor, get_publisher
 from core_tests.contract.claims import address, at
 from core_tests.tools.example import UserHandler, audio, queue_config, running
+from core_tests.tools.places import dlq_name, parked_name
 from core_tests.tools.proxy import Proxy
 from core_tests.tools.rabbitmq_node import RabbitMQNode
 from core_tests.tools.rabbitmq_queues import depth, drain

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from app.queue.errors import BrokerRefusedError
-from app.queue.messages.message import dlq_name
 from app.queue.providers.rabbitmq.config import RabbitMQQueueConfig
 from app.queue.providers.rabbitmq.connection import Purpose, RabbitMQConnectionManager
 from app.queue.providers.rabbitmq.topology import QueueSpec, ensure, queue_specs
 from app.queue.setup import get_publisher
 from core_tests.tools.consumer import open_and_close, refuse
 from core_tests.tools.example import UserHandler, audio, queue_config, running
+from core_tests.tools.places import dlq_name
 from core_tests.tools.rabbitmq_queues import channel, depth
 from core_tests.tools.waiting import eventually
 

@@ -12,9 +12,10 @@ import httpx2
 import pytest
 
 from app.queue.config import load_queues
-from app.queue.messages.message import dlq_name, parked_name, retry_name
+from app.queue.messages.message import retry_name
 from app.queue.setup import get_publisher
 from core_tests.tools.example import UserHandler, audio, queue_config
+from core_tests.tools.places import dlq_name, parked_name
 from core_tests.tools.rabbitmq_queues import TEST_RETRY, depth, drain, publish
 from core_tests.tools.server import serving
 from core_tests.tools.waiting import eventually

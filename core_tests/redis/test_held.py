@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from app.queue.messages.message import dlq_name
 from core_tests.tools.example import queue_config
 from core_tests.tools.full_place import KEYS, hold_and_let_go
+from core_tests.tools.places import dlq_name
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 

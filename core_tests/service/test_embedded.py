@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from app.queue.messages.message import dlq_name, parked_name
 from app.queue.providers.memory.broker import broker
 from app.queue.publishing import publish
 from core_tests.tools.example import UserHandler, audio, queue_config, running
+from core_tests.tools.places import dlq_name, parked_name
 from core_tests.tools.waiting import eventually
 
 

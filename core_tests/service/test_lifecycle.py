@@ -12,7 +12,6 @@ from app.queue.config import QueuesConfig
 from app.queue.errors import ConfigError, QueueError
 from app.queue.handling import current_delivery
 from app.queue.interfaces import Delivery, Message
-from app.queue.messages.message import dlq_name
 from app.queue.messages.outcome import DONE, Outcome
 from app.queue.middleware import HandleNext, PublishNext
 from app.queue.processor import MessageProcessor
@@ -21,6 +20,7 @@ from app.queue.publishing import publish, publish_from_thread
 from app.queue.run import threads
 from app.queue.setup import build_service
 from core_tests.tools.example import UserHandler, audio, queue_config, running
+from core_tests.tools.places import dlq_name
 from core_tests.tools.waiting import eventually
 
 

@@ -12,11 +12,11 @@ from app.queue.consume import quarantine
 from app.queue.errors import BrokerUnavailableError
 from app.queue.handling import current_delivery
 from app.queue.interfaces import Message, Place
-from app.queue.messages.message import dlq_name, quarantine_name
 from app.queue.policy import MAX_CRASHES, SUSPECT_FROM, group_size
 from app.queue.providers.memory.broker import broker
 from app.queue.providers.memory.parts import MemoryConsumer
 from core_tests.tools.example import UserHandler, audio, queue_config, running
+from core_tests.tools.places import dlq_name, quarantine_name
 from core_tests.tools.refusing import refuse
 from core_tests.tools.waiting import eventually
 

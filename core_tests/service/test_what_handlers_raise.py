@@ -21,7 +21,7 @@ from pydantic import BaseModel, field_validator
 from app.queue.config import QueuesConfig
 from app.queue.handling import current_delivery
 from app.queue.interfaces import Delivery, Message, Place
-from app.queue.messages.message import dlq_name, place_name
+from app.queue.messages.message import place_name
 from app.queue.messages.outcome import Action, Outcome
 from app.queue.middleware import HandleNext, per_loop
 from app.queue.processor import MessageProcessor
@@ -29,6 +29,7 @@ from app.queue.providers.memory.broker import broker
 from app.queue.publishing import publish
 from app.queue.run.service import QueueService
 from app.queue.setup import build_service
+from core_tests.tools.places import dlq_name
 from core_tests.tools.waiting import eventually
 
 

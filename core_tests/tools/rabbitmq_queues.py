@@ -10,7 +10,8 @@ import pika
 import pika.exceptions
 
 from app.queue.config import RetryConfig
-from app.queue.messages.message import dlq_name, parked_name, quarantine_name, retry_name
+from app.queue.messages.message import retry_name
+from core_tests.tools.places import dlq_name, parked_name, quarantine_name
 
 
 @contextmanager

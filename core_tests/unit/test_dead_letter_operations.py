@@ -10,11 +10,11 @@ from app.queue.dead_letters import Replayed, count, peek, replay
 from app.queue.errors import BrokerUnavailableError
 from app.queue.interfaces import Delivery, Message, Place
 from app.queue.messages.headers import History, with_failure
-from app.queue.messages.message import dlq_name, parked_name
 from app.queue.providers.memory.broker import broker
 from app.queue.providers.memory.parts import MemoryMessageHandler
 from app.queue.setup import get_dead_letters, get_processor
 from core_tests.tools.example import queue_config
+from core_tests.tools.places import dlq_name, parked_name
 
 QUEUE = queue_config("q")
 

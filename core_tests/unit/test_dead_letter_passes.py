@@ -9,11 +9,11 @@ from app.queue.dead_letters import DeadLetterPasses
 from app.queue.errors import BrokerRefusedError
 from app.queue.interfaces import Message, Place
 from app.queue.messages.headers import FRESH, with_failure
-from app.queue.messages.message import dlq_name
 from app.queue.providers.memory.broker import broker
 from app.queue.providers.memory.parts import MemoryMessageHandler
 from app.queue.setup import get_dead_letters
 from core_tests.tools.example import queue_config
+from core_tests.tools.places import dlq_name
 from core_tests.tools.refusing import refuse
 
 QUEUE = queue_config("q")

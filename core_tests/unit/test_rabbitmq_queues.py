@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from app.queue.errors import ConfigError
-from app.queue.messages.message import dlq_name, parked_name, quarantine_name
 from app.queue.providers.rabbitmq.config import RabbitMQQueueConfig
 from app.queue.providers.rabbitmq.topology import publishing_spec, queue_specs
 from core_tests.tools import queues_file
+from core_tests.tools.places import dlq_name, parked_name, quarantine_name
 from core_tests.tools.queues_file import Load
 
 queue_yaml = partial(queues_file.queue_yaml, provider="rabbitmq")

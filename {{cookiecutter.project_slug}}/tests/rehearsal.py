@@ -23,14 +23,14 @@ import yaml
 from fastapi import FastAPI
 
 from app.queue.config import QueueConfig, load_queues
+from app.queue.dead_letters import count, peek
 from app.queue.handling import Reject, current_delivery
 from app.queue.interfaces import Place
 from app.queue.processor import MessageProcessor
 from app.queue.setup import get_dead_letters, queue_lifespan
 
 QUEUES_FILE = Path(__file__).parents[1] / "queues.yaml"
-PATIENCE = 30.0
-"""Seconds until something that should happen is called missing."""
+PATIENCE = 30.0  # seconds until something that should happen is called missing
 KEY = "a-key"
 
 
@@ -38,8 +38,7 @@ class Actor:
     """The handler of one queue: one method for each thing that can happen to a message."""
 
     def __init__(self) -> None:
-        self.calls: list[tuple[str, int]] = []
-        """(message id, attempt), as they began."""
+        self.calls: list[tuple[str, int]] = []  # (message id, attempt), as they began
         self.done: list[str] = []
 
     async def succeed(self, message: dict[str, Any]) -> None:
@@ -156,26 +155,17 @@ async def publish(client: httpx2.AsyncClient, queue: str, kind: str) -> str:
     """Publish a message over HTTP. Returns its id."""
     answer = await client.post(f"/queues/{queue}/messages", json={"type": kind})
     assert answer.status_code == 202, f"{queue}: {answer.text}"
-    message_id: str = answer.json()["message_id"]
-    return message_id
+    return str(answer.json()["message_id"])
 
 
 async def depth_is(queue: QueueConfig, place: Place, wanted: int) -> bool:
-    reader = get_dead_letters(queue, place)
-    try:
-        return await reader.depth() == wanted
-    finally:
-        await reader.close()
+    return await count(get_dead_letters(queue, place)) == wanted
 
 
-async def dead_letters(queue: QueueConfig) -> dict[str, Any]:
+async def dead_letters(queue: QueueConfig) -> dict[str, str]:
     """What is in the dead-letter queue, with the reasons; it stays there."""
-    reader = get_dead_letters(queue)
-    try:
-        found = [await reader.receive() for _ in range(await reader.depth())]
-        return {one.message.message_id: one.message.headers["dlq-reason"] for one in found if one is not None}
-    finally:
-        await reader.close()
+    listing = await peek(get_dead_letters(queue), 10)
+    return {letter.id: letter.reason for letter in listing.letters}
 
 
 def dropped(records: Iterable[logging.LogRecord], message_ids: set[str]) -> set[str]:

@@ -58,8 +58,7 @@ def test_the_real_server_is_ready_with_every_queue_and_ends_on_sigterm(monkeypat
 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
+        return int(listener.getsockname()[1])
 
 
 def is_ready(port: int) -> bool:

@@ -37,7 +37,6 @@ class QueueCircuitBreaker:
             exclude=[_says_nothing],
             throw_new_error_on_trip=False,
             name=name,
-            listeners=[_OpeningListener(self._note_opening)],
         )
 
     @property
@@ -89,9 +88,8 @@ class QueueCircuitBreaker:
         if self.state == ("half-open" if probe else "closed"):
             with suppress(Exception):  # pybreaker raises the error again
                 self._breaker.call(_end, error)
-
-    def _note_opening(self) -> None:
-        self._opened_at = now()
+            if self._breaker.current_state == pybreaker.STATE_OPEN:
+                self._opened_at = now()
 
 
 def _says_nothing(error: BaseException) -> bool:
@@ -101,17 +99,3 @@ def _says_nothing(error: BaseException) -> bool:
 def _end(error: Exception | None) -> None:
     if error is not None:
         raise error
-
-
-class _OpeningListener(pybreaker.CircuitBreakerListener):
-    def __init__(self, on_open: Callable[[], None]) -> None:
-        self._on_open = on_open
-
-    def state_change(
-        self,
-        cb: pybreaker.CircuitBreaker,  # noqa: ARG002 - pybreaker's signature
-        old_state: pybreaker.CircuitBreakerState | None,  # noqa: ARG002
-        new_state: pybreaker.CircuitBreakerState,
-    ) -> None:
-        if new_state.name == pybreaker.STATE_OPEN:
-            self._on_open()

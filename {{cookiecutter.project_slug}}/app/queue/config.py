@@ -15,27 +15,9 @@ from typing import Any
 from app.queue.errors import ConfigError
 from app.queue.providers import find_provider
 from app.queue.settings.document import interpolate, read, unknown, validate
-from app.queue.settings.queues import (
-    NAME,
-    CircuitBreakerConfig,
-    DLQConfig,
-    DrainConfig,
-    PauseConfig,
-    QueueConfig,
-    QueuesConfig,
-    RetryConfig,
-)
+from app.queue.settings.queues import NAME, CircuitBreakerConfig, PauseConfig, QueueConfig, QueuesConfig, RetryConfig
 
-__all__ = [
-    "CircuitBreakerConfig",
-    "DLQConfig",
-    "DrainConfig",
-    "PauseConfig",
-    "QueueConfig",
-    "QueuesConfig",
-    "RetryConfig",
-    "load_queues",
-]
+__all__ = ["CircuitBreakerConfig", "PauseConfig", "QueueConfig", "QueuesConfig", "RetryConfig", "load_queues"]
 
 
 def load_queues(path: str | os.PathLike[str] | None = None) -> QueuesConfig:
@@ -44,7 +26,6 @@ def load_queues(path: str | os.PathLike[str] | None = None) -> QueuesConfig:
     document = read(file)
     # The provider of every queue, whatever the file says.
     override = os.environ.get("QUEUE_PROVIDER") or None
-    names: list[str] = []
     queues: list[QueueConfig] = []
     if strangers := [key for key in document if key not in QueuesConfig.model_fields]:
         raise ConfigError(f"{file}: {unknown(strangers[0], QueuesConfig, [])}")
@@ -53,11 +34,10 @@ def load_queues(path: str | os.PathLike[str] | None = None) -> QueuesConfig:
         raise ConfigError(f"{file}: key 'queues' must be a list with at least one queue")
     for number, entry in enumerate(entries, 1):
         queue = _load_queue(file, number, entry, override)
-        if queue.name in names:
+        if any(queue.name == other.name for other in queues):
             raise ConfigError(f"{file}: queue {queue.name!r} is there twice")
-        names.append(queue.name)
         queues.append(queue)
-    return validate(QueuesConfig, {**_filled_in(document, f"{file}"), "queues": queues}, f"{file}")
+    return validate(QueuesConfig, {**interpolate(document, f"{file}"), "queues": queues}, f"{file}")
 
 
 def _load_queue(file: Path, number: int, entry: Any, override: str | None) -> QueueConfig:
@@ -66,7 +46,7 @@ def _load_queue(file: Path, number: int, entry: Any, override: str | None) -> Qu
     name = entry.get("name")
     named = isinstance(name, str) and NAME.fullmatch(name)
     where = f"{file}: queue {name!r}" if named else f"{file}: queue number {number}"
-    kind = _filled_in({"type": entry.get("type")}, where)["type"]
+    kind = interpolate(entry.get("type"), f"{where}, key 'type'")
     if not isinstance(kind, str):
         raise ConfigError(f"{where}: key 'type' must name a provider, for example 'type: rabbitmq'")
     model = find_provider(kind, where).config
@@ -77,10 +57,4 @@ def _load_queue(file: Path, number: int, entry: Any, override: str | None) -> Qu
                 raise ConfigError(f"{where}: {unknown(key, model, [])}")
         model = find_provider(override, "environment variable QUEUE_PROVIDER").config
         entry = {key: value for key, value in entry.items() if key in model.model_fields} | {"type": override}
-    return validate(model, _filled_in(dict(entry), where), where)
-
-
-def _filled_in(value: dict[str, Any], where: str) -> dict[str, Any]:
-    filled = interpolate(value, where)
-    assert isinstance(filled, dict)
-    return filled
+    return validate(model, interpolate(dict(entry), where), where)

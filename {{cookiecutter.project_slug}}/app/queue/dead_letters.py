@@ -25,9 +25,7 @@ from app.queue.settings.queues import QueueConfig
 
 logger = logging.getLogger(__name__)
 
-
-MAX_STAY = 20
-"""Messages that could not be moved, after which a pass ends: there may be nothing that takes any."""
+MAX_STAY = 20  # messages that could not be moved, after which a pass ends: there may be nothing that takes any
 
 
 class DeadLetterPasses:
@@ -85,12 +83,10 @@ class DeadLetterPasses:
             await self._processor.move(delivery, with_history(message, history), Place.QUEUE)
             return Place.QUEUE
         await self._processor.move(delivery, within_limits(message), Place.PARKED)
+        reason = dead_letter_reason(message) or "no reason given"
         logger.warning(
             "%s: message %s is parked: %s, sent back %d times",
-            self._config.name,
-            message.message_id,
-            dead_letter_reason(message) or "no reason given",
-            history.replays,
+            *(self._config.name, message.message_id, reason, history.replays),
         )
         return Place.PARKED
 
@@ -103,61 +99,38 @@ def _may_succeed(message: Message) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message that lies in a dead-letter queue, or is parked; what is not known is "".
-
-    Attributes:
-        place: where it lies.
-        id: its message id.
-        reason: a `Reason`, or "" if this service did not put it there.
-        attempts: handler calls that failed; None if that is not known.
-        first_failed_at, last_failed_at: ISO 8601.
-        error_type, error, traceback: of the exception; "" if there was none.
-        body, headers: as they lie there.
-        content_encoding: what the body is compressed with, as the message itself says; "" if it says nothing.
-    """
+    """A message that lies in a dead-letter queue, or is parked; what is not known is ""."""
 
     place: Place
     id: str
-    reason: str
-    attempts: int | None
-    first_failed_at: str
+    reason: str  # a `Reason`, or "" if this service did not put it there
+    attempts: int | None  # handler calls that failed; None if that is not known
+    first_failed_at: str  # ISO 8601
     last_failed_at: str
-    error_type: str
+    error_type: str  # these three of the exception; "" if there was none
     error: str
     traceback: str
     body: bytes
     headers: Mapping[str, Any]
-    content_encoding: str = ""
+    content_encoding: str = ""  # what the body is compressed with, as the message itself says; "" if it says nothing
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The first messages of a place.
-
-    Attributes:
-        place: which one.
-        depth: how many messages lie there in all.
-        letters: the oldest first.
-    """
+    """The first messages of a place."""
 
     place: Place
-    depth: int
-    letters: tuple[DeadLetter, ...]
+    depth: int  # how many messages lie there in all
+    letters: tuple[DeadLetter, ...]  # the oldest first
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What a replay did.
+    """What a replay did."""
 
-    Attributes:
-        place: from where.
-        sent: how many messages went back to their queue.
-        error: what ended it early, or None. The rest lies where it was.
-    """
-
-    place: Place
-    sent: int
-    error: BrokerError | None = None
+    place: Place  # from where
+    sent: int  # how many messages went back to their queue
+    error: BrokerError | None = None  # what ended it early. The rest lies where it was
 
 
 async def count(reader: DeadLetterQueueHandler) -> int:

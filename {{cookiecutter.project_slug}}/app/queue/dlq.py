@@ -99,7 +99,6 @@ async def _replay(queue: QueueConfig, place: Place, limit: int | None) -> int:
 
 
 def _described(letter: DeadLetter, *, full: bool) -> str:
-    """A dead letter as lines of text."""
     attempts = "?" if letter.attempts is None else letter.attempts
     times = f"first {letter.first_failed_at or '?'}, last {letter.last_failed_at or '?'}"
     lines = [f"\n{letter.id}  {letter.reason or 'no reason given'}, {attempts} attempts, {times}"]
@@ -129,7 +128,6 @@ def _with_place(queue: QueueConfig) -> QueueConfig:
 
 
 def _number(text: str) -> int:
-    """A limit on the command line."""
     if not (text.isascii() and text.isdigit()):
         raise argparse.ArgumentTypeError(f"must be a number of messages, not {text!r}")
     return int(text)

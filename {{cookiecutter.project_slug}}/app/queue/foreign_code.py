@@ -8,7 +8,6 @@ import os
 import sys
 import traceback
 from contextlib import suppress
-from types import TracebackType
 
 
 def ends_task(error: BaseException) -> bool:
@@ -28,9 +27,7 @@ class InThisProcess:
     def __enter__(self) -> None:
         self._pid = os.getpid()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if os.getpid() != self._pid:
             _end(error)
 

@@ -42,7 +42,6 @@ async def ready(request: Request, response: Response) -> Readiness:
 @router.get("/queue", responses={503: {"model": Health, "description": "At least one queue is unhealthy"}})
 async def queue(request: Request, response: Response) -> Health:
     """The state of every queue."""
-    health = request.app.state.queue_service.health()
-    assert isinstance(health, Health)
+    health: Health = request.app.state.queue_service.health()
     response.status_code = 200 if health.status == "healthy" else 503
     return health

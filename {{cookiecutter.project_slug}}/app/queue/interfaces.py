@@ -21,24 +21,7 @@ from app.queue.messages.message import Arrival, Delivery, Message, Place
 from app.queue.middleware import PublishMiddleware
 from app.queue.settings.queues import QueueConfig
 
-__all__ = [
-    "Arrival",
-    "Body",
-    "BreakerState",
-    "Claims",
-    "DeadLetterQueueHandler",
-    "Delivery",
-    "Dispatcher",
-    "Link",
-    "Message",
-    "Place",
-    "Provider",
-    "PublisherState",
-    "QueueConsumer",
-    "QueueHealthCheck",
-    "QueueProcessor",
-    "QueuePublisher",
-]
+__all__ = ["Arrival", "Body", "Delivery", "Message", "Place"]  # of other modules, and in the contract, too
 
 PublisherState = Literal["ready", "blocked", "down"]
 BreakerState = Literal["closed", "open", "half-open"]
@@ -51,12 +34,16 @@ class Dispatcher(Protocol):
         """Call the handler for a decoded body. Raises InvalidMessageError, or what the handler raises."""
 
 
-class Link(ABC):
-    """Something of one queue that lives as long as its link to the broker, and can be opened again after that."""
+class Part:
+    """Something of one queue."""
 
     def __init__(self, queue_name: str, config: QueueConfig) -> None:
         self.queue_name = queue_name
         self.config = config
+
+
+class Link(Part, ABC):
+    """It lives as long as its link to the broker, and can be opened again after that."""
 
     @abstractmethod
     async def open(self) -> None:
@@ -119,17 +106,13 @@ class QueueConsumer(Link):
         await self.dispatcher.process_payload(self.queue_name, payload)
 
 
-class QueueProcessor(ABC):
+class QueueProcessor(Part, ABC):
     """Settles the deliveries of one queue. What is to be done with one is the core's decision.
 
     Either call returns when the broker has the new state safely, and raises BrokerError otherwise: the delivery
     then remains unsettled. One whose link is lost can't be settled any more (DeliveryLostError); it will come again.
     Connects on first use, and again after a loss.
     """
-
-    def __init__(self, queue_name: str, config: QueueConfig) -> None:
-        self.queue_name = queue_name
-        self.config = config
 
     @abstractmethod
     async def ack(self, delivery: Delivery) -> None:
@@ -171,25 +154,19 @@ class QueuePublisher(Link):
 
     @abstractmethod
     async def publish_message(
-        self,
-        queue: str,
-        body: Body,
-        *,
-        message_id: str | None = None,
-        headers: Mapping[str, Any] | None = None,
+        self, queue: str, body: Body, *, message_id: str | None = None, headers: Mapping[str, Any] | None = None
     ) -> str:
         """Publish `body` to `queue`; return the message's id once the broker has confirmed it. Raises PublishError."""
 
 
-class DeadLetterQueueHandler(ABC):
+class DeadLetterQueueHandler(Part, ABC):
     """Reads the dead-letter queue of one queue, or another of its places, one message at a time.
 
     What it takes is settled with the queue's QueueProcessor. Connects on first use, and again after a loss.
     """
 
     def __init__(self, queue_name: str, config: QueueConfig, place: Place = Place.DLQ) -> None:
-        self.queue_name = queue_name
-        self.config = config
+        super().__init__(queue_name, config)
         self.place = place
 
     @abstractmethod
@@ -205,12 +182,8 @@ class DeadLetterQueueHandler(ABC):
         """As for a Link. What was taken and not settled returns to its place."""
 
 
-class QueueHealthCheck(ABC):
+class QueueHealthCheck(Part, ABC):
     """Asks the broker itself, because a link that looks open may be long dead."""
-
-    def __init__(self, queue_name: str, config: QueueConfig) -> None:
-        self.queue_name = queue_name
-        self.config = config
 
     @abstractmethod
     async def probe(self) -> None:

@@ -10,10 +10,8 @@ from app.queue.messages.headers import History, timestamp
 from app.queue.messages.outcome import Action, InvalidMessageError, Outcome, Reason
 from app.queue.settings.queues import QueueConfig
 
-SUSPECT_FROM = 2
-"""Deaths in a row from which on a message is a suspect: most kills come from outside, and mean none of the messages."""
-ALONE_FROM = 4
-"""Deaths in a row from which on a suspect runs alone: up to here, one that kills may take its neighbours with it."""
+SUSPECT_FROM = 2  # deaths in a row that make a message a suspect: most kills come from outside, and mean no message
+ALONE_FROM = 4  # deaths in a row from which on a suspect runs alone: before, one that kills may take others with it
 MAX_CRASHES = 6
 """A message that was in flight this many times in a row when its process died goes to the dead-letter queue.
 
@@ -21,8 +19,7 @@ One that kills dies alone at the fifth and at the sixth. So what died beside it 
 process may also be killed from outside while an innocent message runs.
 """
 
-ASIDE_FOR = 10.0
-"""Seconds for which a message is put aside, at most, if the queue has such a delay."""
+ASIDE_FOR = 10.0  # seconds for which a message is put aside, at most, if the queue has such a delay
 
 RETRYABLE = frozenset({Reason.EXHAUSTED})
 """Reasons that may pass. All others are facts about the message; a pass over the dead-letter queue parks it."""
@@ -48,9 +45,8 @@ def decide(error: BaseException, history: History, config: QueueConfig, *, count
 def put_aside(history: History, config: QueueConfig) -> Outcome:
     """The outcome of a delivery that is not run, to make room in a pause: it comes again in some seconds."""
     delays = config.retry.delays()
-    return Outcome(
-        Action.RETRY, history, delay=max((delay for delay in delays if delay <= ASIDE_FOR), default=delays[0])
-    )
+    delay = max((delay for delay in delays if delay <= ASIDE_FOR), default=delays[0])
+    return Outcome(Action.RETRY, history, delay=delay)
 
 
 def put_back(history: History) -> Outcome:

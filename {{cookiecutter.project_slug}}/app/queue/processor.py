@@ -29,19 +29,12 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One message type of one queue.
+    """One message type of one queue."""
 
-    Attributes:
-        type_name: the message type, as it stands in the message.
-        function: the handler's method, which is called with `argument()`.
-        model: what the payload must fit; None if the method takes the payload as it came, a dict.
-        plain: True for a plain `def`, which runs in a thread.
-    """
-
-    type_name: str
-    function: Function
-    model: type[BaseModel] | None
-    plain: bool
+    type_name: str  # as it stands in the message
+    function: Function  # the handler's method, which is called with `argument()`
+    model: type[BaseModel] | None  # what the payload must fit; None if the method takes it as it came, a dict
+    plain: bool  # True for a plain `def`, which runs in a thread
 
     def argument(self, body: bytes, payload: Payload) -> Any:
         """What the method is called with. Raises InvalidMessageError."""
@@ -79,11 +72,9 @@ class MessageProcessor:
         self._routes[queue] = routes
 
     def handler(self, queue: str) -> object | None:
-        """The handler object of `queue`."""
         return self._handlers.get(queue)
 
     def queues(self) -> tuple[str, ...]:
-        """The queues that have a handler."""
         return tuple(self._handlers)
 
     def routes(self, queue: str) -> tuple[Route, ...]:
@@ -125,10 +116,8 @@ class MessageProcessor:
         payload, kind = decode(body)
         route = self._routes.get(queue, {}).get(kind)
         if route is None:
-            known = ", ".join(self.types(queue)) or "none"
-            raise InvalidMessageError(
-                Reason.UNKNOWN_TYPE, f"queue {queue!r} has no type {kind[:100]!r}; known: {known}"
-            )
+            text = f"queue {queue!r} has no type {kind[:100]!r}; known: {', '.join(self.types(queue)) or 'none'}"
+            raise InvalidMessageError(Reason.UNKNOWN_TYPE, text)
         return route, route.argument(json_text(body), payload)
 
 

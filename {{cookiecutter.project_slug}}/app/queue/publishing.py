@@ -45,14 +45,11 @@ def publish_from_thread(
 ) -> str:
     """The same as `publish()` for code that can't await: a plain `def` handler, or a plain `def` route."""
     home = _home()
-
-    async def call() -> str:
-        return await publish(queue, message, message_id=message_id, headers=headers)
-
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run_coroutine_threadsafe(call(), home.loop).result()
+        call = publish(queue, message, message_id=message_id, headers=headers)
+        return asyncio.run_coroutine_threadsafe(call, home.loop).result()
     raise RuntimeError("publish_from_thread() would block this event loop: use 'await publish(...)' here")
 
 
@@ -79,7 +76,6 @@ class Publishers:
         return publisher
 
     async def close(self) -> None:
-        """Close them all, side by side."""
         await asyncio.gather(*(publisher.close() for publisher in self._publishers.values()))
 
 

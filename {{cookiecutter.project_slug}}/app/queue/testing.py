@@ -43,8 +43,7 @@ async def handler_of(queue: str) -> AsyncIterator[HandlerUnderTest]:
     assert found is not None, f"queues.yaml has no queue {queue!r}"
     dispatcher = get_dispatcher()
     handler = dispatcher.handler(queue)
-    for name in (other.name for other in config.queues):
-        broker.declared.add(name)
+    broker.declared.update(other.name for other in config.queues)
     publishers = Publishers(config, get_publisher)
     publishing.install(publishers, home=True)
     try:

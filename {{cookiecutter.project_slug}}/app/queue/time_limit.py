@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from types import TracebackType
 
 
 async def until(event: asyncio.Event, seconds: float | None) -> None:
@@ -48,9 +47,7 @@ class TimeLimit:
             self._loop = loop
             self._timer = loop.call_at(due, self._on_time, loop)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
         task = asyncio.current_task()
         assert task is not None
         if self._inside.pop(task, None) is None:

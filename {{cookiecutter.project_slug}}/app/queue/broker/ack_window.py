@@ -5,10 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-BATCH_DELAY = 0.002
-"""Seconds that an ack may wait for others to go with."""
-STALL_DELAY = 0.05
-"""Seconds after which a delivery is acked by itself, because one before it is still being handled."""
+BATCH_DELAY = 0.002  # seconds that an ack may wait for others to go with
+STALL_DELAY = 0.05  # seconds after which a delivery is acked by itself, because one before it is still being handled
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +33,14 @@ class AckWindow:
         self._concurrency = concurrency
         self._batch = max(1, prefetch // 4)
         self._half = max(1, prefetch // 2)
-        self._next = 1
-        """All below are finished, or among the unfinished, which are in order."""
+        self._next = 1  # all below are finished, or among the unfinished, which are in order
         self._unfinished: dict[int, None] = {}
         self._behind: dict[int, float] = {}
         self._prefix = 0
         self._last = 0
         self._since = 0.0
-        self._starved = False
-        """True while a slot waits for the acks that are due."""
-        self.begun = False
-        """True if what was finished last began a batch, which may be due earlier than anything before it."""
+        self._starved = False  # True while a slot waits for the acks that are due
+        self.begun = False  # True if what was finished last began a batch, which may be due before anything else
 
     def finish(self, tag: int, now: float, in_flight: int) -> bool:
         """The delivery may be acked; `in_flight` others are unfinished. True if a frame is due at once.

@@ -6,14 +6,11 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from contextlib import suppress
-from typing import Any, TypeVar
 
 from app.queue.broker.ack_window import Ack, AckWindow
-from app.queue.broker.connection import BrokerConnection
+from app.queue.broker.connection import Connection
 from app.queue.broker.pushed import GONE, PushLink
 from app.queue.errors import BrokerError, DeliveryLostError
-
-Connection = TypeVar("Connection", bound=BrokerConnection[Any])
 
 FLUSH_TIMEOUT = 1.0
 
@@ -92,8 +89,7 @@ class BatchedAcks(ABC):
 class BatchedLink(PushLink[Connection]):
     """A link whose acks wait a moment for others to go with."""
 
-    acks: BatchedAcks | None = None
-    """Those of its channel."""
+    acks: BatchedAcks | None = None  # those of its channel
 
     @abstractmethod
     def make_acks(self) -> BatchedAcks:

@@ -12,14 +12,12 @@ from app.queue.errors import BrokerUnavailableError
 from app.queue.settings.broker import BrokerConfig, Server
 
 Config = TypeVar("Config", bound=BrokerConfig)
+Connection = TypeVar("Connection", bound="BrokerConnection[Any]")
 
 CONNECT_TIMEOUT = 10.0
-PROBE_SPACING = 0.75
-"""Seconds within which one probe is enough for all queues that share a connection."""
-SILENT_AFTER = 2.5
-"""Seconds without an answer to a probe, after which a connection counts as silent."""
-PROBE_TIMEOUT = 5.0
-"""Seconds after which it is given up."""
+PROBE_SPACING = 0.75  # seconds within which one probe is enough for all queues that share a connection
+SILENT_AFTER = 2.5  # seconds without an answer to a probe, after which a connection counts as silent
+PROBE_TIMEOUT = 5.0  # seconds after which it is given up
 LOOK_EVERY = 0.25
 NOT_CONNECTED = "not connected to the broker"
 
@@ -35,12 +33,9 @@ class BrokerConnection(ABC, Generic[Config]):
         self.server = server
         self.context = config.tls(server)
         """For TLS; None without. Its files are read for each connection, so this raises BrokerRefusedError."""
-        self.users = 0
-        """How many links share it; kept by the pool."""
-        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        """When it is lost or closed: the reason, in words."""
-        self.is_silent = False
-        """True while the server does not answer, but may do so yet."""
+        self.users = 0  # how many links share it; kept by the pool
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()  # lost or closed: why, in words
+        self.is_silent = False  # True while the server does not answer, but may do so yet
         self._asked_at = -PROBE_SPACING
 
     async def open(self) -> None:

@@ -7,9 +7,9 @@ import asyncio
 import logging
 from abc import abstractmethod
 from contextlib import suppress
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
-from app.queue.broker.connection import BrokerConnection
+from app.queue.broker.connection import Connection
 from app.queue.broker.leases import Lease, Leases
 from app.queue.broker.link import Linked
 from app.queue.broker.polling import Polling
@@ -19,8 +19,6 @@ from app.queue.messages.headers import history_in_queue, with_history
 from app.queue.messages.message import Place
 
 logger = logging.getLogger(__name__)
-
-Connection = TypeVar("Connection", bound=BrokerConnection[Any])
 
 
 class Beside(Protocol):

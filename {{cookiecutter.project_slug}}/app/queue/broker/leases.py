@@ -22,8 +22,7 @@ from app.queue.messages.message import Arrival, Delivery, Message
 
 logger = logging.getLogger(__name__)
 
-KEEP_EVERY = 5.0
-"""Seconds between prolongations at most. What is settled sooner costs none."""
+KEEP_EVERY = 5.0  # seconds between prolongations at most. What is settled sooner costs none
 CLOSE_TIMEOUT = 1.0
 
 Received = TypeVar("Received")
@@ -64,10 +63,8 @@ class Leases(ABC, Generic[Received]):
 
     def __init__(self, connection: Any, ack_wait: float, where: str) -> None:
         self.connection = connection
-        self.where = where
-        """Of which place, for people."""
-        self.room = asyncio.Event()
-        """Set whenever something is not in flight any more."""
+        self.where = where  # of which place, for people
+        self.room = asyncio.Event()  # set whenever something is not in flight any more
         self.ack_wait = ack_wait
         self._in_flight: dict[Hashable, Lease[Received]] = {}
         self._settling: set[asyncio.Future[Any]] = set()

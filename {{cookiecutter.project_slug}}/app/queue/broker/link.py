@@ -4,14 +4,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic
 
-from app.queue.broker.connection import NOT_CONNECTED, BrokerConnection
+from app.queue.broker.connection import NOT_CONNECTED, Connection
 from app.queue.broker.pool import ConnectionPool
 from app.queue.errors import BrokerUnavailableError
 from app.queue.interfaces import PublisherState
-
-Connection = TypeVar("Connection", bound=BrokerConnection[Any])
 
 
 class BrokerLink(Generic[Connection]):
@@ -121,8 +119,7 @@ class Linked(Generic[Connection]):
     """For what has a link of its own: a consumer, a publisher, a processor or a reader."""
 
     config: Any
-    pool: ClassVar[type[ConnectionPool[Any]]]
-    """Whose connections it shares."""
+    pool: ClassVar[type[ConnectionPool[Any]]]  # whose connections it shares
 
     def make_link(self) -> BrokerLink[Connection]:
         """A link, not yet opened. A provider whose links are more than a share says so here."""

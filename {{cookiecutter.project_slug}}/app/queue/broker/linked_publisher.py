@@ -6,9 +6,9 @@ from __future__ import annotations
 import asyncio
 from abc import abstractmethod
 from collections.abc import Awaitable
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
-from app.queue.broker.connection import BrokerConnection
+from app.queue.broker.connection import Connection
 from app.queue.broker.link import Linked
 from app.queue.broker.publisher import GuardedPublisher
 from app.queue.clock import now
@@ -17,10 +17,7 @@ from app.queue.interfaces import PublisherState
 from app.queue.messages.message import Message
 from app.queue.middleware import PublishMiddleware
 
-Connection = TypeVar("Connection", bound=BrokerConnection[Any])
-
-LOOK_EVERY = 0.2
-"""Seconds between looks whether the broker has blocked the connection: its library may tell only who asks."""
+LOOK_EVERY = 0.2  # seconds between looks whether the connection is blocked: the library may tell only who asks
 
 
 class LinkedPublisher(GuardedPublisher, Linked[Connection]):
@@ -35,8 +32,7 @@ class LinkedPublisher(GuardedPublisher, Linked[Connection]):
     def __init__(self, queue_name: str, config: Any, middleware: tuple[PublishMiddleware, ...] = ()) -> None:
         super().__init__(queue_name, config, middleware)
         self.link = self.make_link()
-        self._ensured = False
-        """True once the queue was seen to over this link. Then others may be sending over it."""
+        self._ensured = False  # True once the queue was seen to over this link. Then others may be sending over it
         self._blocked_until = 0.0
         self._looking: asyncio.TimerHandle | None = None
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from app.queue.clock import now
 
-COME_WITHIN = 120.0
-"""Seconds in which a broker delivers again what was on its way."""
+COME_WITHIN = 120.0  # seconds in which a broker delivers again what was on its way
 
 
 class OnTheirWay:

@@ -12,8 +12,7 @@ from app.queue.broker.leases import Leases
 from app.queue.errors import BrokerError
 
 LOOK_EVERY = 1.0
-SILENT_AFTER = 10.0
-"""Seconds after the time that a request may take, until one without an answer is given up."""
+SILENT_AFTER = 10.0  # seconds after the time that a request may take, until one without an answer is given up
 
 
 class Polling(ABC):

@@ -5,16 +5,14 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Generic, Self, TypeVar, cast
+from typing import Any, ClassVar, Generic, Self, cast
 from weakref import WeakKeyDictionary
 
-from app.queue.broker.connection import BrokerConnection
+from app.queue.broker.connection import Connection
 from app.queue.clock import chance
 from app.queue.errors import BrokerError, BrokerUnavailableError
 from app.queue.interfaces import QueueHealthCheck
 from app.queue.settings.broker import BrokerConfig, Server
-
-Connection = TypeVar("Connection", bound=BrokerConnection[Any])
 
 _by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Any, ConnectionPool[Any]]] = WeakKeyDictionary()
 

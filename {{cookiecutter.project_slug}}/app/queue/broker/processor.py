@@ -5,22 +5,14 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from typing import Any, ClassVar, Protocol, TypeVar, final, runtime_checkable
+from typing import Any, ClassVar, Protocol, final, runtime_checkable
 
-from app.queue.broker.connection import BrokerConnection, forget
+from app.queue.broker.connection import Connection, forget
 from app.queue.broker.link import Linked
 from app.queue.broker.shortening import fitting
-from app.queue.errors import (
-    AckLostError,
-    BrokerError,
-    BrokerUnavailableError,
-    PublishError,
-    UnroutableError,
-)
+from app.queue.errors import AckLostError, BrokerError, BrokerUnavailableError, PublishError, UnroutableError
 from app.queue.interfaces import QueueProcessor
 from app.queue.messages.message import Delivery, Message, Place, place_name
-
-Connection = TypeVar("Connection", bound=BrokerConnection[Any])
 
 
 @runtime_checkable
@@ -65,8 +57,7 @@ class BrokerProcessor(QueueProcessor):
 class TwoStepProcessor(BrokerProcessor):
     """A crash between the two leaves the message in both places. It is never in neither."""
 
-    drops_repeats: ClassVar[bool] = False
-    """True: the broker knows what is put again for the same delivery, and keeps it once."""
+    drops_repeats: ClassVar[bool] = False  # True: the broker keeps once what is put again for the same delivery
 
     def __init__(self, queue_name: str, config: Any) -> None:
         super().__init__(queue_name, config)

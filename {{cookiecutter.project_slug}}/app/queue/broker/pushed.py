@@ -4,31 +4,29 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from abc import abstractmethod
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from app.queue.broker.connection import BrokerConnection, forget
-from app.queue.broker.idle import whenever_idle
+from app.queue.broker.connection import Connection, forget
 from app.queue.broker.link import BrokerLink
 from app.queue.broker.on_their_way import OnTheirWay
+from app.queue.clock import now
 from app.queue.errors import BrokerError, BrokerUnavailableError, DeliveryLostError
 from app.queue.interfaces import Arrival, Delivery, Dispatcher, QueueConsumer
 
-Connection = TypeVar("Connection", bound=BrokerConnection[Any])
+logger = logging.getLogger(__name__)
 
 LOOK_EVERY = 5.0
-RENEW_AFTER = 20.0
-"""Seconds without a message."""
+RENEW_AFTER = 20.0  # seconds without a message
 GONE = "the delivery's channel is gone"
 
 
 class PushLink(BrokerLink[Connection]):
     """A link over which messages come, each with a number."""
 
-    channel: Any = None
-    """What the numbers belong to: another one each time that the link is opened. A provider sets it."""
-    in_flight = 0
-    """What came over it and is not acked. The consumer counts it up, a `Tag` down."""
+    channel: Any = None  # what the numbers belong to: another one each time that the link is opened. A provider sets it
+    in_flight = 0  # what came over it and is not acked. The consumer counts it up, a `Tag` down
 
     def ack(self, number: int) -> None:
         """Ack what came over the channel of now, or see to it that this is done. Raises DeliveryLostError."""
@@ -74,13 +72,10 @@ class PushedConsumer(QueueConsumer, Generic[Link]):
         self._consumed = False
         self._on_their_way = OnTheirWay()
         self._renewing: asyncio.Task[None] | None = None
-        self.window = config.prefetch
-        """How many messages the next registration may have in flight."""
+        self.window = config.prefetch  # how many messages the next registration may have in flight
         self._widening: asyncio.Task[None] | None = None
-        self._held = 0
-        """Messages in flight that don't count."""
-        self._disregarded = 0
-        """How many of them came to a registration which is cancelled, and are not in this one's window."""
+        self._held = 0  # messages in flight that don't count
+        self._disregarded = 0  # of these, how many came to a registration before this one, and are not in its window
 
     @abstractmethod
     def make_link(self) -> Link:
@@ -109,9 +104,7 @@ class PushedConsumer(QueueConsumer, Generic[Link]):
             await self.close()
             raise
         if self._renewing is None:
-            self._renewing = asyncio.create_task(
-                whenever_idle(self.queue_name, self._busy, self.renew, LOOK_EVERY, RENEW_AFTER)
-            )
+            self._renewing = asyncio.create_task(self._renew_whenever_idle())
 
     async def lost(self) -> str:
         while True:
@@ -232,6 +225,22 @@ class PushedConsumer(QueueConsumer, Generic[Link]):
             if self._is_narrow:
                 await self._register_anew()
 
-    def _busy(self) -> int | None:
+    async def _renew_whenever_idle(self) -> None:
+        """Register anew after RENEW_AFTER seconds without a message, for the broker may have forgotten us."""
+        idle_with, since = self._idle_with(), now()
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            if (received := self._idle_with()) is None or received != idle_with:
+                idle_with, since = received, now()
+            elif now() - since > RENEW_AFTER:
+                since = now()
+                try:
+                    await self.renew()
+                except BrokerError as error:
+                    logger.warning("%s: %s", self.queue_name, error)
+                except Exception:
+                    logger.exception("%s: registering anew failed", self.queue_name)
+
+    def _idle_with(self) -> int | None:
         """What came so far, if nothing is in flight and something could come."""
         return None if self.link.in_flight or not self.registered else self._received

@@ -6,14 +6,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any, Generic, TypeVar
 
-from app.queue.broker.connection import BrokerConnection
+from app.queue.broker.connection import Connection
 from app.queue.broker.leases import Lease, Leases
 from app.queue.broker.link import Linked
 from app.queue.errors import BrokerError
 from app.queue.interfaces import Arrival, DeadLetterQueueHandler, Delivery, Place
 from app.queue.messages.message import undivided_name
 
-Connection = TypeVar("Connection", bound=BrokerConnection[Any])
 Kept = TypeVar("Kept", bound=Leases[Any])
 
 

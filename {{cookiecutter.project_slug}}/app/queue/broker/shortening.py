@@ -12,8 +12,7 @@ from app.queue.messages.encoding import encoding_headers
 from app.queue.messages.headers import DROPPED, MAX_TEXT, cut, cut_head, own_headers
 from app.queue.messages.message import Message
 
-SHORT = 200
-"""Bytes that are left of a text of ours in the first stages."""
+SHORT = 200  # bytes that are left of a text of ours in the first stages
 TEXTS = frozenset({"dlq-traceback", "dlq-exception-message", "dlq-exception-type"})
 
 

@@ -12,16 +12,14 @@ from app.queue.settings.broker import Server
 
 HANDSHAKE_TIMEOUT = 3.0
 REASON_TIMEOUT = 1.0
-UNKNOWN_AUTHORITY = (18, 19, 20, 21)
-"""OpenSSL's codes for a certificate that is good, if only its authority were known."""
+UNKNOWN_AUTHORITY = (18, 19, 20, 21)  # OpenSSL's codes for a certificate that is good, if only its authority were known
 NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
 
 
 def tls_error(error: BaseException | None, where: str) -> BrokerRefusedError | None:
     """What TLS says about a connection that could not be made; None if it says nothing."""
-    seen: set[int] = (
-        set()
-    )  # a chain may go round in circles: an error that is raised again has what it led to behind it
+    # A chain may go round in circles: an error that is raised again has what it led to behind it.
+    seen: set[int] = set()
     while not isinstance(error, ssl.SSLError):
         if error is None or id(error) in seen:
             return None

@@ -15,7 +15,6 @@ class Turns:
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
 
     async def take(self, name: str) -> None:
-        """Return when it is our turn."""
         while name in self._waiting:
             waiters = self._waiting[name]
             waiters.append(asyncio.get_running_loop().create_future())
@@ -23,7 +22,6 @@ class Turns:
         self._waiting[name] = []
 
     def give_back(self, name: str) -> None:
-        """Let the next ones try."""
         for waiter in self._waiting.pop(name):
             if not waiter.done():
                 waiter.set_result(None)

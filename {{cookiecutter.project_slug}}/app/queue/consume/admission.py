@@ -15,16 +15,12 @@ class Admission:
 
     One of those that wait is tried now and then: what all of them need may be there again. And when nothing more can be
     received because of them, they are put aside one by one, so that what stands behind them comes.
-
-    Attributes:
-        slots: as many as handlers may run at a time.
-        draining: nothing begins any more.
     """
 
     def __init__(self, concurrency: int, pause: Pause, is_full: Callable[[], bool]) -> None:
         """`is_full`: nothing more is received until something is settled."""
-        self.slots = asyncio.Semaphore(concurrency)
-        self.draining = False
+        self.slots = asyncio.Semaphore(concurrency)  # as many as handlers may run at a time
+        self.draining = False  # True: nothing begins any more
         self._pause = pause
         self._is_full = is_full
         self._putting_aside = asyncio.Lock()

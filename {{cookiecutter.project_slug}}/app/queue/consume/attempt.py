@@ -24,8 +24,7 @@ from app.queue.settings.queues import QueueConfig
 
 logger = logging.getLogger(__name__)
 
-_running: ContextVar[Record] = ContextVar("running")
-"""The delivery that the task runs; a middleware may pass on another in its place."""
+_running: ContextVar[Record] = ContextVar("running")  # what the task runs; a middleware may pass on another delivery
 
 
 class Attempt:

@@ -13,27 +13,20 @@ from app.queue.time_limit import TimeLimit
 
 logger = logging.getLogger(__name__)
 
-RUN, ALL = 0.8, 0.9
-"""Shares of the broker's time: for a handler, and for its wait and its run together. In the rest it is settled."""
-SPARE = 0.05
-"""The share that a delivery may have waited for something else before these begin."""
+RUN, ALL = 0.8, 0.9  # shares of the broker's time: for a handler, for its wait and run together. The rest is to settle
+SPARE = 0.05  # the share that a delivery may have waited for something else before these begin
 
 
 class Deadlines:
-    """Those of one queue.
-
-    Attributes:
-        run: what an `async def` handler runs in.
-        wait: what a delivery waits in for its turn. Raises TimeoutError when it can't be run in time any more.
-        hold: seconds for which a delivery may wait for something else, before it is given back; None for ever.
-    """
+    """Those of one queue."""
 
     def __init__(self, config: QueueConfig) -> None:
         self._config = config
         self._settle_within: float | None = None
-        self.run = TimeLimit(config.handler_timeout)
+        self.run = TimeLimit(config.handler_timeout)  # around an `async def` handler
+        # Around the wait of a delivery for its turn. Raises TimeoutError when it can't be run in time any more.
         self.wait: AbstractContextManager[None] = nullcontext()
-        self.hold: float | None = None
+        self.hold: float | None = None  # seconds it may wait for something else, and is then given back; None: for ever
 
     def set(self, settle_within: float | None) -> None:
         """The broker takes back what is not settled within so many seconds, as far as is known."""

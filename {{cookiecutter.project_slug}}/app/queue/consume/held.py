@@ -18,23 +18,14 @@ from app.queue.settings.queues import HeldConfig
 
 logger = logging.getLogger(__name__)
 
-SAY_EVERY = 60.0
-"""Seconds between the lines in the log that say that messages are held."""
-MAX_WAIT = 2.0
-"""Seconds between two tries of a message, at most, while no more than AT_A_TIME are held."""
+SAY_EVERY = 60.0  # seconds between the lines in the log that say that messages are held
+MAX_WAIT = 2.0  # seconds between two tries of a message, at most, while no more than AT_A_TIME are held
 AT_A_TIME = 20
-WAKES = 2
-"""How many try at once when one was settled: that doubles, if the place is open again, and stays small if it isn't."""
+WAKES = 2  # how many try at once when one was settled: that doubles if the place is open again, and else stays small
 
 
 class Held:
-    """The deliveries of one queue that are held. The consumer receives others beside them, up to a bound.
-
-    Attributes:
-        why: why the last one could not be settled, in the broker's words; "" while nothing is held.
-        mover: how the connection is over which it was to be moved; None while nothing is held, or if it is the
-            consumer's own.
-    """
+    """The deliveries of one queue that are held. The consumer receives others beside them, up to a bound."""
 
     def __init__(self, queue: str, config: HeldConfig, intake: Intake) -> None:
         self._queue = queue
@@ -45,7 +36,8 @@ class Held:
         self._said_at = 0.0
         self._since = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.why = ""
+        self.why = ""  # why the last one could not be settled, in the broker's words; "" while nothing is held
+        # How the connection is over which it was to be moved; None while nothing is held, or if it is the consumer's.
         self.mover: PublisherState | None = None
 
     def __len__(self) -> int:

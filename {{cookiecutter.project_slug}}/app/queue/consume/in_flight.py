@@ -32,33 +32,22 @@ def comes_from(key: Key, earlier: Key) -> bool:
 
 
 class Record:
-    """One delivery in flight.
-
-    Attributes:
-        history: the message's, as it came.
-        link: what it came by, the consumer or a reader: it can be settled as long as that has its link.
-        task: handles it. Its result is the outcome that could not be settled, or None.
-        probe: it has failed before, and is the one that is tried in a pause.
-        in_pause: it was begun in a pause, so its failure is not held against it.
-        lost: its link is gone, so it can't be settled any more.
-        since: when it came, in monotonic seconds.
-    """
+    """One delivery in flight."""
 
     __slots__ = ("delivery", "history", "in_pause", "link", "lost", "probe", "since", "task")
 
     def __init__(self, delivery: Delivery, link: object, task: asyncio.Task[Outcome | None]) -> None:
         self.delivery = delivery
-        self.history: History = history_in_queue(delivery.message)
-        self.link = link
-        self.task = task
-        self.probe = False
-        self.in_pause = False
-        self.lost = False
-        self.since = now()
+        self.history: History = history_in_queue(delivery.message)  # as it came
+        self.link = link  # what it came by, the consumer or a reader: it can be settled as long as that has its link
+        self.task = task  # handles it. Its result is the outcome that could not be settled, or None
+        self.probe = False  # True: it has failed before, and is the one that is tried in a pause
+        self.in_pause = False  # True: it was begun in a pause, so its failure is not held against it
+        self.lost = False  # True: its link is gone, so it can't be settled any more
+        self.since = now()  # when it came, in monotonic seconds
 
     @property
     def key(self) -> Key:
-        """What its message is known by."""
         return self.delivery.identity, self.delivery.message.body, self.history
 
 

@@ -11,12 +11,9 @@ from app.queue.interfaces import QueueConsumer
 class HoldBack(StrEnum):
     """Why nothing more is received for now. Each is set and taken back by one part, and knows nothing of the others."""
 
-    DRAIN = "drain"
-    """The service stops. It is never taken back."""
-    QUARANTINE = "quarantine"
-    """Messages that may have killed a process run alone."""
-    HELD = "held"
-    """As much as may be is in flight and can't be settled."""
+    DRAIN = "drain"  # the service stops. It is never taken back
+    QUARANTINE = "quarantine"  # messages that may have killed a process run alone
+    HELD = "held"  # as much as may be is in flight and can't be settled
 
 
 class Intake:

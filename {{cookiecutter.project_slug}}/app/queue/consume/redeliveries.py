@@ -123,9 +123,7 @@ class Redeliveries:
             return  # nothing has come since
         too_old = now() - self._keep_for
         if self._opened_at < too_old:
-            self._memories = [
-                memory for memory in self._memories if memory.since >= too_old or not memory.result.done()
-            ]
+            self._memories = [one for one in self._memories if one.since >= too_old or not one.result.done()]
 
 
 def _known(outcome: Outcome) -> Result:

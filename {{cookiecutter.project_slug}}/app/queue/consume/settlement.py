@@ -21,7 +21,7 @@ from app.queue.settings.queues import QueueConfig
 
 logger = logging.getLogger(__name__)
 
-ACK = Action.ACK
+ACK = Action.ACK  # asked for with every message, and Python 3.11 takes long to look a member up
 FAILED = (Action.RETRY, Action.DEAD_LETTER)
 PLACES = {
     Action.RETRY: Place.RETRY,
@@ -113,9 +113,8 @@ class Settlement:
         if outcome.action is Action.DROP or (outcome.action is Action.DEAD_LETTER and not self._config.enable_dlq):
             await self._drop(delivery, outcome, "the queue has no DLQ")
             return
-        message, delay = self._moved(delivery.message, outcome), 0.0
-        if outcome.action is Action.RETRY:
-            delay = outcome.delay
+        message = self._moved(delivery.message, outcome)
+        delay = outcome.delay if outcome.action is Action.RETRY else 0.0
         await self._processor.move(delivery, message, PLACES[outcome.action], delay)
 
     def _moved(self, message: Message, outcome: Outcome) -> Message:
@@ -132,15 +131,10 @@ class Settlement:
     async def _drop(self, delivery: Delivery, outcome: Outcome, why: str) -> None:
         """Ack it, and log it whole: after that, or it would be logged whole at each try."""
         await self._processor.ack(delivery)
-        message = delivery.message
+        message, error = delivery.message, outcome.error
         logger.error(
             "%s: message %s is dropped, for it can't be handled (%s) and %s; error: %s; headers: %r; body: %r",
-            self._queue,
-            message.message_id,
-            outcome.reason,
-            why,
-            outcome.error and f"{type(outcome.error).__name__}: {describe(outcome.error)}",
-            message.headers,
-            message.body,
-            exc_info=outcome.error,
+            *(self._queue, message.message_id, outcome.reason, why),
+            *(error and f"{type(error).__name__}: {describe(error)}", message.headers, message.body),
+            exc_info=error,
         )

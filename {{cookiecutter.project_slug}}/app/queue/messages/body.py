@@ -15,8 +15,7 @@ from app.queue.messages.outcome import InvalidMessageError, Reason
 
 Body = str | bytes | Mapping[str, Any] | BaseModel
 """What can be published: JSON text, or something that becomes a JSON object. It has a key `type`."""
-Payload = Mapping[str, Any]
-"""A decoded body."""
+Payload = Mapping[str, Any]  # a decoded body
 
 
 def encode(body: Body) -> bytes:

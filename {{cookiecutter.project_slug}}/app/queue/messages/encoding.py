@@ -24,12 +24,10 @@ NO_TEXT = frozenset({"base64_codec", "bz2_codec", "hex_codec", "quopri_codec", "
 CHARSETS = {name for _, name, _ in pkgutil.iter_modules(encodings.__path__)} | aliases.keys() - NO_TEXT
 CHARSETS -= NO_TEXT | {"aliases", *(alias for alias, codec in aliases.items() if codec in NO_TEXT)}
 MEANS_NOTHING = frozenset({"", "identity", "binary"})
-GZIP, ZLIB, RAW = 31, 15, -15
-"""What zlib calls these formats (`wbits`)."""
+GZIP, ZLIB, RAW = 31, 15, -15  # what zlib calls these formats (`wbits`)
 COMPRESSIONS = {"gzip": GZIP, "x-gzip": GZIP, "deflate": ZLIB}
 MAX_NAME = 256
-MAX_PARTS = 100
-"""Compressed parts, one after the other, of which a gzip body may consist."""
+MAX_PARTS = 100  # compressed parts, one after the other, of which a gzip body may consist
 
 
 def content_encoding(message: Message) -> str:
@@ -58,21 +56,17 @@ def readable_body(message: Message, limit: int) -> bytes:
     compression = _compression(encoding)
     if compression is None:
         return body
+    name = repr(encoding[:100])
     if not compression:
-        raise InvalidMessageError(
-            Reason.BAD_ENCODING,
-            f"the content encoding is {encoding[:100]!r}; what is undone is gzip or deflate, and a charset means none",
-        )
+        text = f"the content encoding is {name}; what is undone is gzip or deflate, and a charset means none"
+        raise InvalidMessageError(Reason.BAD_ENCODING, text)
     try:
         plain = _decompressed(body, compression, limit)
     except (EOFError, zlib.error) as error:
-        raise InvalidMessageError(
-            Reason.BAD_ENCODING, f"the body is not what its content encoding {encoding[:100]!r} says: {error}"
-        ) from None
+        text = f"the body is not what its content encoding {name} says: {error}"
+        raise InvalidMessageError(Reason.BAD_ENCODING, text) from None
     if len(plain) > limit:
-        raise InvalidMessageError(
-            Reason.TOO_LARGE, f"the body has more than {limit} bytes once its {encoding[:100]!r} is undone"
-        )
+        raise InvalidMessageError(Reason.TOO_LARGE, f"the body has more than {limit} bytes once its {name} is undone")
     return plain
 
 

@@ -1,10 +1,8 @@
 # The template's: an update changes it. Which files are yours: README.md.
-"""The headers that this service writes into messages. Version 1 of the format; `docs/` describes it.
+"""The headers that this service writes into messages. Version 1 of the format; `docs/messages.md` describes it.
 
-While a message is alive it carries what has to survive a restart: `queue-attempts`, `queue-crashes`, `queue-replays`,
-`queue-moves` and `queue-first-failed-at`. In the dead-letter queue it also carries why it is there, as `dlq-*`. No
-name begins with `x-`, because brokers rewrite those. What a foreign publisher puts in their place is read with
-suspicion. Text in them is of bounded size, whatever it comes from.
+What has to survive a restart is in `queue-*`, why a message is dead, in `dlq-*`. No name begins with `x-`, because
+brokers rewrite those. What a foreign publisher puts in their place is read with suspicion. Their text is bounded.
 """
 
 from __future__ import annotations
@@ -21,8 +19,7 @@ VERSION = 1
 ATTEMPTS = "queue-attempts"
 CRASHES = "queue-crashes"
 REPLAYS = "queue-replays"
-OLD_REPLAYS = "queue-returns"
-"""What REPLAYS was called before the first release. Still read, never written; to be dropped with the next one."""
+OLD_REPLAYS = "queue-returns"  # REPLAYS before the first release: only read, and dropped with the next
 MOVES = "queue-moves"
 FIRST_FAILED_AT = "queue-first-failed-at"
 REASON = "dlq-reason"
@@ -35,36 +32,25 @@ OWN = frozenset(
     }
 )
 
-MAX_COUNT = 1_000_000
-"""What a counter of ours never reaches. A header that says more is not ours."""
+MAX_COUNT = 1_000_000  # what a counter of ours never reaches. A header that says more is not ours
 MAX_TEXT = 1_000
 MAX_TRACEBACK = 4_000
-MAX_FOREIGN = 64 * 1024
-"""Bytes of foreign headers that are passed on. RabbitMQ closes the connection above 128 KiB of headers in all."""
-DEEPEST = 100
-"""Tables and lists that may stand in one another. What is deeper can't be read or written again: libraries recurse."""
-TOO_LARGE = 2**40
-"""Bytes that no broker takes."""
+MAX_FOREIGN = 64 * 1024  # bytes of foreign headers that are passed on: above 128 KiB in all, RabbitMQ ends the link
+DEEPEST = 100  # tables and lists in one another. What is deeper can't be read or written again: libraries recurse
+TOO_LARGE = 2**40  # bytes that no broker takes
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What a message has been through.
+    """What a message has been through."""
 
-    Attributes:
-        attempts: handler calls that failed since it was published or last came back from the dead-letter queue; those
-            in a pause don't count.
-        crashes: times in a row that it was in flight when a consumer died.
-        replays: times it came back from the dead-letter queue.
-        first_failed_at: ISO 8601, or "" if it never failed.
-        moves: times it was put into another place. `with_history()` counts them, whatever it is given: so a message
-            never comes twice with the same history, unless somebody copied it.
-    """
-
+    # Handler calls that failed, outside of a pause, since it was published or last came back from the DLQ.
     attempts: int = 0
-    crashes: int = 0
-    replays: int = 0
-    first_failed_at: str = ""
+    crashes: int = 0  # times in a row that it was in flight when a consumer died
+    replays: int = 0  # times it came back from the dead-letter queue
+    first_failed_at: str = ""  # ISO 8601, or "" if it never failed
+    # Times it was put into another place. `with_history()` counts them, whatever it is given: so a message never comes
+    # twice with the same history, unless somebody copied it.
     moves: int = 0
 
     @property

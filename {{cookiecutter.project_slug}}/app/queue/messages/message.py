@@ -12,88 +12,49 @@ from typing import Any
 class Arrival(StrEnum):
     """How a delivery came, as far as its provider can tell."""
 
-    NEW = "new"
-    """For the first time, or after a move."""
-    OURS = "ours"
-    """Again: this process had it in flight, or it was on its way here, so nobody died of it."""
-    ABANDONED = "abandoned"
-    """Again: some consumer had it in flight and never settled it, or the broker can't tell whose it was."""
+    NEW = "new"  # for the first time, or after a move
+    OURS = "ours"  # again: this process had it in flight, or it was on its way here, so nobody died of it
+    ABANDONED = "abandoned"  # again: some consumer had it and never settled it, or the broker can't tell whose it was
 
 
 @dataclass(slots=True)  # like Delivery not frozen: that makes one three times as slow to create
 class Message:
-    """A message, whatever broker it is in. Nobody changes it: `with_history()` and the like make another.
+    """A message, whatever broker it is in. Nobody changes it: `with_history()` and the like make another."""
 
-    Attributes:
-        body: as it travels, normally a JSON object with a key `type`.
-        message_id: unique as far as its publisher sees to it.
-        headers: the publisher's and ours (`headers.py`). Unknown ones are passed on wherever the message goes.
-        properties: what else the broker's own format knows, opaque to the core and passed on.
-        content_encoding: the broker's own property of that name, "" if it has none; `encoding.py` says what it means.
-    """
-
-    body: bytes
-    message_id: str
+    body: bytes  # as it travels, normally a JSON object with a key `type`
+    message_id: str  # unique as far as its publisher sees to it
+    # The publisher's and ours (`headers.py`). Unknown ones are passed on wherever the message goes.
     headers: Mapping[str, Any] = field(default_factory=dict)
-    properties: Any = None
-    content_encoding: str = ""
+    properties: Any = None  # what else the broker's own format knows, opaque to the core and passed on
+    content_encoding: str = ""  # the broker's own property of that name, "" if it has none; for `encoding.py` to read
 
 
 @dataclass(slots=True, eq=False)
 class Delivery:
-    """A message in flight: the broker keeps it until it is settled, and gives it out again if we die.
+    """A message in flight: the broker keeps it until it is settled, and gives it out again if we die."""
 
-    Attributes:
-        queue: the queue's name in `queues.yaml`.
-        message: what was delivered.
-        arrival: whether somebody had it in flight before, and who.
-        token: what the provider needs to settle it.
-        identity: the id that the message came with, or "" if it had none and was given one.
-    """
-
-    queue: str
+    queue: str  # its name in `queues.yaml`
     message: Message
-    arrival: Arrival = Arrival.NEW
-    token: Any = None
-    identity: str = ""
+    arrival: Arrival = Arrival.NEW  # whether somebody had it in flight before, and who
+    token: Any = None  # what the provider needs to settle it
+    identity: str = ""  # the id that the message came with, or "" if it had none and was given one
 
 
 class Place(StrEnum):
     """Where a message can be moved to. All places of a queue live in its broker."""
 
-    QUEUE = "queue"
-    """The tail of the queue itself."""
-    RETRY = "retry"
-    """Waits for a given time, then returns to the tail of the queue."""
-    DLQ = "dlq"
-    """`dlq_<queue>`, from where it is sent back now and then."""
-    QUARANTINE = "quarantine"
-    """Where a message that was in flight when a consumer vanished waits to be run by itself."""
-    OLD_QUARANTINE = "old_quarantine"
-    """What QUARANTINE was called before the first release. Nothing is put there; to be dropped with the next one."""
-    PARKED = "parked"
-    """`parked_<queue>`, where it stays until a person looks at it."""
+    QUEUE = "queue"  # the tail of the queue itself
+    RETRY = "retry"  # waits for a given time, then returns to the tail of the queue
+    DLQ = "dlq"  # `dlq_<queue>`, from where it is sent back now and then
+    QUARANTINE = "quarantine"  # where a message that was in flight when a consumer vanished waits to be run by itself
+    OLD_QUARANTINE = "old_quarantine"  # QUARANTINE before the first release: only read, and dropped with the next
+    PARKED = "parked"  # `parked_<queue>`, where it stays until a person looks at it
 
 
 def places(*, enable_dlq: bool) -> tuple[Place, ...]:
     """Those that a queue needs, with a dead-letter queue or without."""
     unneeded = {Place.OLD_QUARANTINE} if enable_dlq else {Place.OLD_QUARANTINE, Place.DLQ, Place.PARKED}
     return tuple(place for place in Place if place not in unneeded)
-
-
-def dlq_name(queue: str) -> str:
-    """The dead-letter queue."""
-    return f"dlq_{queue}"
-
-
-def parked_name(queue: str) -> str:
-    """Where a message stays until a person looks at it."""
-    return f"parked_{queue}"
-
-
-def quarantine_name(queue: str) -> str:
-    """Where a message that was in flight when a process died waits to be run by itself."""
-    return f"quarantine_{queue}"
 
 
 def place_name(queue: str, place: Place, delay: float = 0.0) -> str:
@@ -103,14 +64,10 @@ def place_name(queue: str, place: Place, delay: float = 0.0) -> str:
             return queue
         case Place.RETRY:
             return retry_name(queue, delay)
-        case Place.DLQ:
-            return dlq_name(queue)
-        case Place.QUARANTINE:
-            return quarantine_name(queue)
         case Place.OLD_QUARANTINE:
             return f"retry_{queue}_crashed"
-        case Place.PARKED:
-            return parked_name(queue)
+        case Place.DLQ | Place.QUARANTINE | Place.PARKED:
+            return f"{place}_{queue}"
 
 
 def undivided_name(queue: str, place: Place) -> str:

@@ -38,29 +38,20 @@ class Action(StrEnum):
     ACK = "ack"
     RETRY = "retry"
     DEAD_LETTER = "dead_letter"
-    DROP = "drop"
-    """Exhausted, and the queue has no dead-letter queue: logged whole, then acked."""
-    REQUEUE = "requeue"
-    """To the tail of its queue, as it came: it has not been run."""
-    QUARANTINE = "quarantine"
-    """To the quarantine: whoever had it in flight may have died of it."""
+    DROP = "drop"  # exhausted, and the queue has no dead-letter queue: logged whole, then acked
+    REQUEUE = "requeue"  # to the tail of its queue, as it came: it has not been run
+    QUARANTINE = "quarantine"  # to the quarantine: whoever had it in flight may have died of it
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The decision about one delivery.
-
-    Attributes:
-        history: the message's history from now on.
-        delay: seconds, for RETRY.
-        reason, error: for DEAD_LETTER and DROP; `error` also for RETRY.
-    """
+    """The decision about one delivery."""
 
     action: Action
-    history: History = FRESH
-    delay: float = 0.0
-    reason: Reason | None = None
-    error: BaseException | None = None
+    history: History = FRESH  # the message's from now on
+    delay: float = 0.0  # seconds, for RETRY
+    reason: Reason | None = None  # for DEAD_LETTER and DROP
+    error: BaseException | None = None  # for these, and for RETRY
 
 
 DONE = Outcome(Action.ACK)

@@ -16,7 +16,6 @@ def find_provider(kind: str, where: str = "queues.yaml") -> Provider:
     if kind not in known:
         what = f"no provider {kind!r}" if kind.isidentifier() else "not the name of a provider"
         raise ConfigError(f"{where}: key 'type': {what}; this project has: {', '.join(known)}")
-    module = importlib.import_module(f"{__name__}.{kind}")
-    provider = module.provider
+    provider = importlib.import_module(f"{__name__}.{kind}").provider
     assert isinstance(provider, Provider)
     return provider

@@ -17,17 +17,14 @@ from app.queue.interfaces import BreakerState, PublisherState, QueueHealthCheck,
 
 logger = logging.getLogger(__name__)
 
-PROBE_INTERVAL = 1.0
-"""Seconds between the periodic health checks of a queue."""
-BLOCKED_INTERVAL = 0.5
-"""Seconds between looks at what the publishers say of themselves. The broker isn't asked."""
+PROBE_INTERVAL = 1.0  # seconds between the periodic health checks of a queue
+BLOCKED_INTERVAL = 0.5  # seconds between looks at what the publishers say of themselves. The broker isn't asked
 
 ConsumerStatus = Literal["running", "paused", "held", "down", "disabled"]
 PublisherStatus = Literal["ready", "blocked", "down", "disabled"]
 Status = Literal["healthy", "unhealthy"]
 
-HELD_FOR = 10.0
-"""Seconds after which a queue with messages that can't be settled is unhealthy."""
+HELD_FOR = 10.0  # seconds after which a queue with messages that can't be settled is unhealthy
 
 
 class QueueHealth(BaseModel):

@@ -19,16 +19,14 @@ logger = logging.getLogger(__name__)
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-OPEN_TIMEOUT = 5.0
-"""Seconds for which a publish waits for middleware that isn't open yet."""
+OPEN_TIMEOUT = 5.0  # seconds for which a publish waits for middleware that isn't open yet
 
 
 class LoopMiddleware:
     """Opens what is `per_loop()`, in the order of the lists, and closes it in the opposite order and the same task.
 
-    Attributes:
-        handling, publishing: all middleware of the loop, to be put around what they are for at once. Deliveries may
-            only be taken once `opened()` has returned; a publish waits by itself.
+    `handling` and `publishing` may be put around what they are for at once: a publish waits by itself until all is
+    open. Deliveries may only be taken once `opened()` has returned.
     """
 
     def __init__(
@@ -59,7 +57,6 @@ class LoopMiddleware:
         return "not opened yet" if self._trying is None else f"{self._trying.name}: {self._trying.detail}"
 
     async def opened(self) -> None:
-        """Return when all of it is open."""
         await self._opened.wait()
 
     async def close(self) -> None:

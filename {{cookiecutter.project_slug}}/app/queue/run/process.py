@@ -28,10 +28,8 @@ class Role(StrEnum):
     """`QUEUE_ROLE`: what this process does of the service's work."""
 
     ALL = "all"
-    API = "api"
-    """No consumers."""
-    WORKER = "worker"
-    """No publishing over HTTP."""
+    API = "api"  # no consumers
+    WORKER = "worker"  # no publishing over HTTP
 
 
 def role() -> Role:
@@ -79,13 +77,10 @@ class DrainSignals:
     port is still open: that is all a load balancer sees. SIGINT, and whatever comes after the first signal, is passed
     on at once. Does nothing outside of the main thread, where Python has no signals. A process that is forked has
     neither our handlers nor the server's: both would ask its parent to end.
-
-    Attributes:
-        received: True once a signal has asked the process to end.
     """
 
     def __init__(self, begin_drain: Callable[[], None], delay: float) -> None:
-        self.received = False
+        self.received = False  # True once a signal has asked the process to end
         self._begin_drain = begin_drain
         self._delay = delay
         self._old: dict[signal.Signals, Any] = {}
@@ -121,8 +116,7 @@ class DrainSignals:
                 signal.signal(number, OF_A_CHILD[number])
 
 
-_latest: DrainSignals | None = None
-"""Also after its end: while what runs is finished, handlers may still fork."""
+_latest: DrainSignals | None = None  # also after its end: while what runs is finished, handlers may still fork
 _before = threading.local()
 
 

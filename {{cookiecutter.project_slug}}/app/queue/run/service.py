@@ -1,9 +1,5 @@
 # The template's: an update changes it. Which files are yours: README.md.
-"""QueueService: everything that runs in one process, from start to drain.
-
-It changes nothing of the process itself. What a process's owner decides (its signals, its exit, how its threads take
-turns) is in `process.py`, and the lifespan of the application calls for it.
-"""
+"""QueueService: everything that runs in one process, from start to drain. Of the process it changes nothing."""
 
 from __future__ import annotations
 
@@ -26,8 +22,7 @@ from app.queue.settings.queues import QueuesConfig
 
 logger = logging.getLogger(__name__)
 
-STARTING_FOR = 10.0
-"""Seconds in which a service that isn't healthy yet is called starting."""
+STARTING_FOR = 10.0  # seconds in which a service that isn't healthy yet is called starting
 
 
 class QueueService:
@@ -105,7 +100,6 @@ class QueueService:
         return "unhealthy" if started else "starting"
 
     def health(self) -> Health:
-        """The state of every queue, as of now."""
         names = [queue.name for queue in self.config.queues]
         return service_health({name: queue_health(self._consumer(name), self._publisher(name)) for name in names})
 

@@ -121,15 +121,13 @@ class Home:
         install(self._publishers, home=True)
         for queue in config.queues:
             if queue.enable_publisher:
-                supervisor = Supervisor(self.publisher(queue.name), "publisher")
-                self._supervisors[queue.name] = supervisor
+                supervisor = self._supervisors[queue.name] = Supervisor(self.publisher(queue.name), "publisher")
                 self._tasks.append(asyncio.create_task(supervisor.run()))
                 self._tasks.append(asyncio.create_task(probe_forever(parts.health_check(queue))))
         self._tasks.append(asyncio.create_task(watch_blocked([*map(self.publisher, self._supervisors)])))
 
     @property
     def publishes(self) -> bool:
-        """True if at least one queue is published to."""
         return bool(self._supervisors)
 
     def publisher(self, queue: str) -> QueuePublisher:

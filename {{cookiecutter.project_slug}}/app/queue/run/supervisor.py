@@ -21,23 +21,16 @@ from app.queue.messages.headers import describe
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
-STABLE_AFTER = 5.0
-"""Seconds after which a link counts as good, so that its loss is answered without delay."""
-CLOSE_TIMEOUT = 5.0
-"""Seconds for which the end of a service waits for a link, or for all of one loop."""
+STABLE_AFTER = 5.0  # seconds after which a link counts as good, so that its loss is answered without delay
+CLOSE_TIMEOUT = 5.0  # seconds for which the end of a service waits for a link, or for all of one loop
 
 
 class Trying:
-    """Tries with backoff, for as long as it takes.
-
-    Attributes:
-        name: what is tried, for the log.
-        detail: why it does not work now, in words; None once it does.
-    """
+    """Tries with backoff, for as long as it takes."""
 
     def __init__(self, name: str, detail: str) -> None:
-        self.name = name
-        self.detail: str | None = detail
+        self.name = name  # what is tried, for the log
+        self.detail: str | None = detail  # why it does not work now, in words; None once it does
 
     async def until_it_works(self, function: Callable[..., Awaitable[Result]], *args: object) -> Result:
         """Await `function(*args)` again and again until it does not raise. Returns what it returns."""

@@ -93,5 +93,4 @@ class MemoryBroker:
                 queue.later.clear()
 
 
-broker = MemoryBroker()
-"""The one of this process."""
+broker = MemoryBroker()  # the one of this process

@@ -29,8 +29,7 @@ class NatsClient(Client):
         super().__init__()
         self._prefix = ""
         self._numbers = itertools.count()
-        self._deaf: BrokerRefusedError | None = None
-        """Why no answer can come, if the server forbids to receive any."""
+        self._deaf: BrokerRefusedError | None = None  # why no answer can come, if the server forbids to receive any
         self._requests: dict[str, tuple[str, asyncio.Future[Msg]]] = {}
 
     async def listen(self) -> None:

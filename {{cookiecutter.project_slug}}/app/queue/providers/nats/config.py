@@ -19,8 +19,7 @@ class NatsQueueConfig(BrokerConfig):
     """Seconds after which the server gives a message to somebody else, if the process that has it in flight is gone."""
     duplicate_window: float = Field(120.0, ge=1, le=86_400)
     """Seconds in which the server drops what was published before: the same id with the same body."""
-    replicas: Literal[1, 3, 5] = 1
-    """How many servers keep each message."""
+    replicas: Literal[1, 3, 5] = 1  # how many servers keep each message
     max_bytes: int | None = Field(None, ge=1)
     """What a stream may hold; when it is full, it takes no more. None: as much as the server gives."""
     declare: bool = True

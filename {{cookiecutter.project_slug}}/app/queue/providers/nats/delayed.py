@@ -30,10 +30,8 @@ from app.queue.providers.nats.put import put
 logger = logging.getLogger(__name__)
 
 AT_A_TIME = 100
-CLOCKS_APART = 0.1
-"""Seconds by which a message may look early because two clocks differ."""
-AGAIN_AFTER = 2.0
-"""Seconds until a message is tried again that its queue did not take."""
+CLOCKS_APART = 0.1  # seconds by which a message may look early because two clocks differ
+AGAIN_AFTER = 2.0  # seconds until a message is tried again that its queue did not take
 
 
 class Delayed:

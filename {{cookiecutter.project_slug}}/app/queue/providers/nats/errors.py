@@ -11,8 +11,7 @@ from app.queue.broker.tls import after_handshake, tls_error
 from app.queue.errors import BrokerError, BrokerRefusedError, BrokerUnavailableError
 from app.queue.settings.broker import Server
 
-NO_JETSTREAM = (10039, 10076)
-"""JetStream's codes for: not for this account, not at this server."""
+NO_JETSTREAM = (10039, 10076)  # JetStream's codes for: not for this account, not at this server
 
 
 def said(error: BaseException) -> str:

@@ -27,8 +27,7 @@ EXPIRES = 1.0
 """Seconds for which the server keeps a request. It says so when that is over, which is a sign of life, too."""
 ANSWER_WITHIN = 2.0
 """Seconds after that, until it is asked again: NATS 2.9 does not answer every request whose stream has changed."""
-MAX_UNANSWERED = 4
-"""Requests in a row."""
+MAX_UNANSWERED = 4  # requests in a row
 MAX_REFUSED = 3
 """Requests that the server may refuse in a row, because another consumer has just asked for as much, for example."""
 SECOND = 1_000_000_000

@@ -21,8 +21,7 @@ from app.queue.messages.body import json_object
 
 MESSAGE_ID = "message-id"
 OTHERS = "queue-headers"
-DELAY = "queue-delay"
-"""Seconds to wait, for a message among the delayed ones."""
+DELAY = "queue-delay"  # seconds to wait, for a message among the delayed ones
 STORED_AS = "Nats-Msg-Id"
 EXPECTED_STREAM = "Nats-Expected-Stream"
 

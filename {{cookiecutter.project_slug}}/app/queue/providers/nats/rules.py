@@ -12,8 +12,7 @@ from app.queue.broker.existing import LOSES_NOTHING, Rule, one_of, unset
 from app.queue.providers.nats.config import NatsQueueConfig
 
 SECOND = 1_000_000_000
-AT_A_TIME = 100
-"""Messages that are asked for in one request, at most, if `prefetch` is less."""
+AT_A_TIME = 100  # messages that are asked for in one request, at most, if `prefetch` is less
 
 
 def stream_rules(its_subject: str) -> dict[str, Rule]:

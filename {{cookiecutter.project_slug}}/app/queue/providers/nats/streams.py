@@ -23,10 +23,8 @@ from app.queue.providers.nats.connection import NatsConnection
 from app.queue.providers.nats.errors import translated
 from app.queue.providers.nats.rules import consumer_rules, stream_rules
 
-CONSUMER = "service"
-"""The durable consumer that all instances of a service share."""
-IN_USE = 10058
-"""JetStream's code for: there is a stream of that name, and it is not like this."""
+CONSUMER = "service"  # the durable consumer that all instances of a service share
+IN_USE = 10058  # JetStream's code for: there is a stream of that name, and it is not like this
 INFO_TIMEOUT = 5.0
 
 

@@ -16,8 +16,7 @@ from app.queue.broker.existing import LOSES_NOTHING, Rule, one_of
 MAKES_NOTHING = {"x-stream-max-segment-size-bytes": 1}
 """Not looked at where a queue exists. Where there is none, the broker refuses to make one that is no stream with it."""
 NOT_MADE = "invalid arg 'x-stream-max-segment-size-bytes'"
-MANY_DELIVERIES = 1000
-"""What a delivery limit must reach: a message counts one whenever a link breaks on which it was in flight."""
+MANY_DELIVERIES = 1000  # what a delivery limit must reach: each link that breaks counts, for what it had in flight
 UNREADABLE = object()
 _DIFFERENCE = re.compile(
     r"inequivalent arg '(?P<name>[^']+)' for .*? but current is "

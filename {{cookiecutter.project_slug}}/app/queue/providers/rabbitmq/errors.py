@@ -5,23 +5,15 @@ from __future__ import annotations
 
 import re
 
-import aio_pika.exceptions
-import aiormq.exceptions
-from aiormq import spec
+from aiormq import exceptions, spec
 
 from app.queue.broker.errors import Translation
 from app.queue.broker.tls import tls_error
 from app.queue.errors import BrokerError, BrokerRefusedError, BrokerUnavailableError
 from app.queue.settings.broker import Server
 
-CONNECTION_ERRORS = (
-    aiormq.exceptions.AMQPError,
-    aio_pika.exceptions.ChannelInvalidStateError,
-    OSError,
-    RuntimeError,
-    EOFError,
-)
-REFUSALS = (aiormq.exceptions.ChannelNotFoundEntity, aiormq.exceptions.ChannelPreconditionFailed)
+CONNECTION_ERRORS = (exceptions.AMQPError, OSError, RuntimeError, EOFError)
+REFUSALS = (exceptions.ChannelNotFoundEntity, exceptions.ChannelPreconditionFailed)
 """What is answered for a queue that isn't there, and for one that is, with other arguments."""
 
 
@@ -49,14 +41,8 @@ def _closed(error: Exception, what: str) -> BrokerError | None:
 
 
 translated = Translation(
-    (
-        aiormq.exceptions.ChannelAccessRefused,
-        lambda error, what: BrokerRefusedError(f"{what}: no permission: {reply(error)}"),
-    ),
-    (
-        (*REFUSALS, aiormq.exceptions.ChannelLockedResource),
-        lambda error, what: BrokerRefusedError(f"{what}: {reply(error)}"),
-    ),
+    (exceptions.ChannelAccessRefused, lambda error, what: BrokerRefusedError(f"{what}: no permission: {reply(error)}")),
+    ((*REFUSALS, exceptions.ChannelLockedResource), lambda error, what: BrokerRefusedError(f"{what}: {reply(error)}")),
     (CONNECTION_ERRORS, _lost),
     (Exception, _closed),
 )
@@ -67,12 +53,12 @@ def connection_error(error: Exception, server: Server) -> BrokerError:
     where = f"RabbitMQ at {server.address}"
     if (of_tls := tls_error(error, where)) is not None:
         return of_tls
-    if isinstance(error, aiormq.exceptions.ProbableAuthenticationError | aiormq.exceptions.AuthenticationError):
+    if isinstance(error, exceptions.ProbableAuthenticationError | exceptions.AuthenticationError):
         return BrokerRefusedError(f"{where}: user {server.username!r} is refused; check username and password")
     if (close := _close_of(error)) is not None:
         return BrokerRefusedError(f"{where}: {close.reply_text}")
-    told = isinstance(error, aiormq.exceptions.ConnectionClosed) and "vhost" in reply(error)
-    if told or isinstance(error, aiormq.exceptions.ConnectionNotAllowed):
+    told = isinstance(error, exceptions.ConnectionClosed) and "vhost" in reply(error)
+    if told or isinstance(error, exceptions.ConnectionNotAllowed):
         return BrokerRefusedError(f"{where}: {reply(error)}")
     if isinstance(error, TimeoutError):
         return BrokerUnavailableError(f"{where}: no answer in time")
@@ -84,7 +70,7 @@ def _close_of(error: Exception) -> spec.Connection.Close | None:
 
     aiormq (6.9) says only that it did not expect this answer. The answer itself is left where the error was raised.
     """
-    trace = error.__traceback__ if isinstance(error, aiormq.exceptions.InvalidFrameError) else None
+    trace = error.__traceback__ if isinstance(error, exceptions.InvalidFrameError) else None
     while trace is not None:
         if isinstance(found := trace.tb_frame.f_locals.get("frame"), spec.Connection.Close):
             return found

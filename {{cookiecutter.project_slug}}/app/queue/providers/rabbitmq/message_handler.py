@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from app.queue.broker.processor import LinkedProcessor
-from app.queue.broker.pushed import Tag
 from app.queue.errors import BrokerRefusedError
 from app.queue.interfaces import Delivery, Message, Place, PublisherState
 from app.queue.messages.message import wait_of
@@ -33,8 +32,7 @@ class RabbitMQMessageHandler(LinkedProcessor[RabbitMQConnection]):
         return self.link.state
 
     async def ack(self, delivery: Delivery) -> None:  # nothing to wait for: the frame goes with those of others
-        tag: Tag = delivery.token
-        tag.ack()
+        delivery.token.ack()
 
     def place(self, place: Place, delay: float) -> str:
         return super().place(place, wait_of(self._delays, delay))

@@ -6,8 +6,7 @@ from __future__ import annotations
 from app.queue.broker.shortening import without
 from app.queue.interfaces import Message
 
-HEADERS = ("CC", "BCC")
-"""Sender-selected distribution: further queues that get the message. Their names are case-sensitive."""
+HEADERS = ("CC", "BCC")  # sender-selected distribution: further queues that get the message. In capitals only
 BEGINNINGS = (
     "x-delay",  # the delayed-message plugin
     *("x-deduplication-header", "x-cache-ttl"),  # the deduplication plugin
@@ -17,10 +16,8 @@ BEGINNINGS = (
 DEATHS = ("x-death", "x-first-death", "x-last-death")
 """With these of a chain of wait queues, RabbitMQ takes a message for one that goes round in circles, and drops it."""
 COUNTS = ("x-delivery-count", "x-acquired-count")
-PROPERTIES = ("expiration", "user_id")
-"""The one would make it vanish from a DLQ; the other only that user may send."""
-FAST_REPLY = "amq.rabbitmq.reply-to"
-"""In `reply_to`: answers go to who publishes. Refused of one who waits for none, as we."""
+PROPERTIES = ("expiration", "user_id")  # the one would make it vanish from a DLQ; the other only that user may send
+FAST_REPLY = "amq.rabbitmq.reply-to"  # in `reply_to`: answers go to who publishes. Refused of us, who wait for none
 
 
 def without_orders(message: Message, queue: str) -> Message:

@@ -60,8 +60,7 @@ class RedisClient(BrokerConnection[RedisQueueConfig]):
 
     def __init__(self, config: RedisQueueConfig, server: Server) -> None:
         super().__init__(config, server)
-        self.error: Exception | None = None
-        """What redis-py made of its end, if that was it."""
+        self.error: Exception | None = None  # what redis-py made of its end, if that was it
         self._wire = _Wire(server, self.context)
         self._unsent: list[bytes] = []
         self._unanswered: deque[tuple[asyncio.Future[Any], float]] = deque()

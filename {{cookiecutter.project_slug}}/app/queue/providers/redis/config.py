@@ -15,8 +15,7 @@ class RedisQueueConfig(BrokerConfig):
 
     url_rules: ClassVar[URLRules] = URLRules("redis", "rediss", 6379, 6379, path_key="database")
 
-    database: int = Field(0, ge=0, le=1_000_000)
-    """Where the URL names none."""
+    database: int = Field(0, ge=0, le=1_000_000)  # where the URL names none
     ack_wait: float = Field(30.0, ge=1, le=3600)
     """Seconds after which a message goes to another instance, if the process that has it in flight is gone."""
 

@@ -22,8 +22,7 @@ logger = logging.getLogger(__name__)
 
 LOOK_EVERY = 1.0
 OLDEST = (6, 2)
-_warned: set[str] = set()
-"""The servers of which it has been said that they write nothing to their disk."""
+_warned: set[str] = set()  # the servers of which it has been said that they write nothing to their disk
 
 
 class RedisConnection(RedisClient):

@@ -13,8 +13,7 @@ from app.queue.providers.redis.leases import RedisLeases
 from app.queue.providers.redis.message_handler import RedisMessageHandler
 from app.queue.providers.redis.streams import check_delayed, consumer_name, ensure_stream, streams
 
-SILENT_AFTER = 10.0
-"""Seconds after which a read that the server should have answered is not waited for any longer."""
+SILENT_AFTER = 10.0  # seconds after which a read that the server should have answered is not waited for any longer
 
 
 class RedisConsumer(PolledConsumer[MasterConnection]):

@@ -23,13 +23,10 @@ from app.queue.time_limit import until
 
 logger = logging.getLogger(__name__)
 
-LOOK_EVERY = 1.0
-"""Seconds between looks, for another instance may have died that put something there."""
+LOOK_EVERY = 1.0  # seconds between looks, for another instance may have died that put something there
 AT_A_TIME = 100
-BYTES_AT_A_TIME = 4 * 1_048_576
-"""Redis does nothing else meanwhile."""
-AGAIN_AFTER = 2.0
-"""Seconds until the next try, where the queue took nothing."""
+BYTES_AT_A_TIME = 4 * 1_048_576  # Redis does nothing else meanwhile
+AGAIN_AFTER = 2.0  # seconds until the next try, where the queue took nothing
 
 
 class Delayed:

@@ -15,13 +15,10 @@ from app.queue.providers.redis.errors import settling, translated
 from app.queue.providers.redis.messages import to_message
 from app.queue.providers.redis.scripts import ACK, KEEP, MOVE, RELEASE
 
-AT_A_TIME = 500
-"""Entries in one script at most: Redis does nothing else meanwhile."""
-LOOKS_IDLE = 86_400_000
-"""Milliseconds for which what is left to others looks idle: longer than any `ack_wait`."""
+AT_A_TIME = 500  # entries in one script at most: Redis does nothing else meanwhile
+LOOKS_IDLE = 86_400_000  # milliseconds for which what is left to others looks idle: longer than any `ack_wait`
 Fields = Sequence[bytes]
-Entries = Sequence[tuple[str, Fields | None]]
-"""Ids, and None for the fields of what somebody has deleted."""
+Entries = Sequence[tuple[str, Fields | None]]  # ids, and None for the fields of what somebody has deleted
 
 
 class RedisLeases(Leases[Fields]):
@@ -33,8 +30,7 @@ class RedisLeases(Leases[Fields]):
         super().__init__(client, ack_wait, f"stream {stream!r}")
         self.stream = stream
         self.name = name
-        self.retried = asyncio.Event()
-        """Set whenever something was put among the delayed."""
+        self.retried = asyncio.Event()  # set whenever something was put among the delayed
         self._acks = Batches(self._ack_all, AT_A_TIME)
 
     def take_all(self, entries: Entries) -> Iterator[Lease[Fields]]:

@@ -10,10 +10,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
-GROUP = "service"
-"""The consumer group that all instances of a service share."""
-MAX_ARGUMENTS = 4000
-"""Lua can pass about 8000 values to a command."""
+GROUP = "service"  # the consumer group that all instances of a service share
+MAX_ARGUMENTS = 4000  # Lua can pass about 8000 values to a command
 
 
 @dataclass(frozen=True, slots=True)
