@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ import pytest
 from fastapi import FastAPI
 
 from app.queue import setup
-from app.queue.run.process import SWITCH_INTERVAL, DrainSignals, short_turns
+from app.queue.run.process import GARBAGE_FROM, SWITCH_INTERVAL, DrainSignals, long_lived, short_turns
 from app.queue.run.service import QueueService
 from app.queue.setup import queue_lifespan
 from core_tests.tools.example import UserHandler, queue_config, running
@@ -130,3 +131,13 @@ def test_turns_that_are_shorter_already_stay_as_they_are() -> None:
             assert sys.getswitchinterval() == pytest.approx(SWITCH_INTERVAL / 10)
     finally:
         sys.setswitchinterval(old)
+
+
+def test_what_was_there_at_the_start_is_left_out_by_the_garbage_collector() -> None:
+    threshold = gc.get_threshold()
+    assert gc.get_freeze_count() == 0
+    with long_lived():
+        assert gc.get_freeze_count() > 10_000
+        assert gc.get_threshold()[0] == GARBAGE_FROM
+    assert gc.get_freeze_count() == 0
+    assert gc.get_threshold() == threshold

@@ -26,7 +26,7 @@ from app.queue.middleware import HandleMiddleware, PerLoop, PublishMiddleware, c
 from app.queue.processor import MessageProcessor
 from app.queue.providers import find_provider
 from app.queue.publishing import Publishers
-from app.queue.run.process import DrainSignals, end_at_once, log_to_stderr, role, short_turns
+from app.queue.run.process import DrainSignals, end_at_once, log_to_stderr, long_lived, role, short_turns
 from app.queue.run.service import QueueService
 from app.queue.run.sides import Factories
 from app.queue.settings.queues import QueueConfig, QueuesConfig
@@ -130,7 +130,7 @@ def queue_lifespan(
         with short_turns():
             await service.start()
             try:
-                with signals:
+                with signals, long_lived():
                     yield
             finally:
                 stuck = await service.stop()

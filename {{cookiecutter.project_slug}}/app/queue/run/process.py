@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -22,6 +23,8 @@ OF_A_CHILD: dict[signal.Signals, Any] = {signal.SIGTERM: signal.SIG_DFL, signal.
 SWITCH_INTERVAL = 0.0001
 """Seconds after which a thread that computes lets another one go on. With Python's own 5 ms, an HTTP request waits two
 or three times as long for a busy consumer."""
+
+GARBAGE_FROM = 10_000  # new objects after which garbage is looked for among them
 
 
 class Role(StrEnum):
@@ -51,6 +54,25 @@ def log_to_stderr() -> None:
     if name not in levels:
         raise ConfigError(f"environment variable LOG_LEVEL: must be one of {', '.join(levels)}, not {name!r}")
     logging.basicConfig(level=levels[name], format="%(asctime)s %(levelname)-8s %(name)s: %(message)s")
+
+
+@contextmanager
+def long_lived() -> Iterator[None]:
+    """Inside, the garbage collector leaves out what was there before: modules, classes, models, connections.
+
+    Now and then it goes through all that there is, and every thread stands still for it: 25 ms here, at full speed so
+    often that one HTTP request in a hundred waited for it. And it begins less often, since messages in flight are no
+    garbage: with Python's own 700 new objects, it took a seventh of a batch's time.
+    """
+    threshold = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_FROM, *threshold[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*threshold)
+        gc.unfreeze()
 
 
 @contextmanager
