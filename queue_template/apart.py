@@ -75,8 +75,6 @@ def set_apart(project: Project, scratch: Path, old: Render, new: Render, label: 
     _init(project, folder, "sha256" if len(head) == 64 else "sha1")
     before, after = (_add(project, folder, render.path) for render in (old, new))
     ours = tree(project.top, head, project.prefix)
-    blobs = [entry.blob for entry in ours.values() if entry.mode != SUBMODULE]
-    git(project.top, "cat-file", "--batch-check", given="\n".join(blobs))  # a partial clone fetches what it lacks
     apart = in_place_of(ours, before, after)
     changed = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
     filtered = names_under_a_filter(project.top, changed)

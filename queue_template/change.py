@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from queue_template import blobs
 from queue_template.answers import answers_of
 from queue_template.apart import Commits, set_apart
 from queue_template.fitting import fit_renders, take_over_record
@@ -88,6 +89,7 @@ def apply(
     state = project.state()
     skip = [*state.get("skip", []), *_skipped(project)]
     before = answers_now(project, state)
+    blobs.fetch(project.top, tree(project.top, "HEAD", project.prefix).values())
     old, new = render_both(
         releases.folder, scratch, state, skip, (state["commit"], before), (change.commit, change.answers)
     )

@@ -8,6 +8,7 @@ from queue_template import blobs
 from queue_template.content import Finish
 from queue_template.form import encoded_like, fitted, text_of
 from queue_template.git import git
+from queue_template.index import tree
 from queue_template.link import MADE_FROM
 from queue_template.project import Project
 from queue_template.queues import FILE as QUEUES
@@ -19,7 +20,8 @@ def fit_renders(project: Project, old: Path, new: Path) -> None:
     names = {file.relative_to(new).as_posix() for file in new.rglob("*") if file.is_file()}
     pairs = {name: ((old / name).read_bytes(), (new / name).read_bytes()) for name in names if (old / name).is_file()}
     differ = {f"{project.prefix}{name}": name for name, (before, after) in pairs.items() if before != after}
-    for full, ours in blobs.read(project.top, "HEAD", differ).items():
+    committed = tree(project.top, "HEAD", project.prefix)
+    for full, ours in blobs.read(project.top, {name: committed[name] for name in differ.keys() & committed}).items():
         name = differ[full]
         for folder, data in zip((old, new), fitted(name, ours, *pairs[name]), strict=True):
             (folder / name).write_bytes(data)
@@ -36,7 +38,7 @@ def take_over_record(project: Project, old: Path, new: Path, *, written: bool) -
 def finish_queues(folder: Path, prefix: str, old: str, new: str, unmerged: set[str]) -> list[str]:
     """What is left to the user in `queues.yaml` after a merge, in words. Arguments as those of `finish_modules`."""
     name = f"{prefix}{QUEUES}"
-    renders = [blobs.read(folder, commit, [name]).get(name, b"") for commit in (old, new)]
+    renders = [blobs.read(folder, tree(folder, commit, name)).get(name, b"") for commit in (old, new)]
     if name in unmerged or not (folder / name).is_file():
         return []
     return left_to_do(*(text_of(name, data) for data in (*renders, (folder / name).read_bytes())))
@@ -70,9 +72,10 @@ def finish_modules(folder: Path, prefix: str, old: str, new: str, unmerged: set[
 
 
 def _modules(folder: Path, prefix: str, commit: str) -> dict[str, bytes]:
-    listed = blobs.names_in(folder, commit, f"{prefix}app", f"{prefix}tests")
-    found = blobs.read(folder, commit, [name for name in listed if name.endswith(".py")])
-    return {name.removeprefix(prefix): data for name, data in found.items()}
+    places = (f"{prefix}app/", f"{prefix}tests/")
+    listed = tree(folder, commit, prefix).items()
+    modules = {name: entry for name, entry in listed if name.startswith(places) and name.endswith(".py")}
+    return {name.removeprefix(prefix): data for name, data in blobs.read(folder, modules).items()}
 
 
 def _texts(modules: dict[str, bytes]) -> dict[str, str]:
