@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from queue_template import blobs
 from queue_template.answers import answers_of
 from queue_template.apart import Commits, set_apart
 from queue_template.fitting import fit_renders, take_over_record
-from queue_template.form import text_of
 from queue_template.git import COMMAND, TemplateError, git
 from queue_template.in_the_way import check_nothing_is_in_the_way
 from queue_template.index import lay_out, tree
@@ -26,6 +24,7 @@ from queue_template.project import Project, check_clean, some, staged_elsewhere
 from queue_template.queues import answers_now, says_itself
 from queue_template.releases import Releases
 from queue_template.render import render_both
+from queue_template.skip import patterns_of
 from queue_template.writing import carry_out
 
 KINDS = {"A": "new", "D": "deleted", "M": "changed", "U": "CONFLICT", "R": "renamed", "T": "changed"}
@@ -87,11 +86,15 @@ def apply(
 ) -> int:
     """Do the change. Returns the exit code: 0, 1 for a no, 3 if conflicts are left."""
     state = project.state()
-    skip = [*state.get("skip", []), *_skipped(project)]
     before = answers_now(project, state)
     blobs.fetch(project.top, tree(project.top, "HEAD", project.prefix).values())
     old, new = render_both(
-        releases.folder, scratch, state, skip, (state["commit"], before), (change.commit, change.answers)
+        releases.folder,
+        scratch,
+        state,
+        patterns_of(project, state),
+        (state["commit"], before),
+        (change.commit, change.answers),
     )
     _check_answers(change.answers, new.state, before)
     new.state["checkout"] = releases.tag(change.commit)
@@ -127,14 +130,6 @@ def _check_head(project: Project, steps: list[Step]) -> None:
     committed = tree(project.top, "HEAD", project.prefix)
     if moved := [step.name for step in steps if committed.get(step.name) != step.before]:
         raise TemplateError(f"Committed in the meantime: {some(moved)}. Nothing was changed; try again.")
-
-
-def _skipped(project: Project) -> list[str]:
-    file = project.path / "pyproject.toml"
-    if not file.is_file():
-        return []
-    settings = tomllib.loads(text_of(file.name, file.read_bytes()))
-    return list(settings.get("tool", {}).get("cruft", {}).get("skip", []))
 
 
 def _check_answers(wanted: dict[str, Any], made: dict[str, Any], before: dict[str, Any]) -> None:
