@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -15,6 +16,21 @@ def answers_of(state: dict[str, Any]) -> dict[str, Any]:
     """The answers that were given: what else is hidden is computed anew at every render."""
     found = state["context"]["cookiecutter"].items()
     return {name: value for name, value in found if not name.startswith("_") or name in UNASKED}
+
+
+def check_state(state: dict[str, Any]) -> None:
+    """Raise KeyError, TypeError or ValueError unless what a link file says has the shape that is counted on here."""
+    answers: Any = state
+    for key in ("context", "cookiecutter"):
+        answers = answers[key]
+        if not isinstance(answers, dict):
+            raise TypeError(f"{key} must be an object")
+    texts = {"queues": answers["queues"], "checkout": state.get("checkout"), "directory": state.get("directory")}
+    for key, value in texts.items():
+        if not isinstance(value, str) and (value is not None or key == "queues"):
+            raise TypeError(f"{key} must be text")
+    if "__plan" in answers:
+        json.loads(answers["__plan"])["dropped"]
 
 
 def with_queue(queues: str, queue: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from queue_template.git import TemplateError, git
 from queue_template.launch import CRUFT, HOSTS, address, is_local
-from queue_template.project import Project, check_clean
+from queue_template.project import Project, check_clean, check_is_free
 from queue_template.releases import CREDENTIALS, Releases
 from queue_template.render import call_cruft, write_state
 
@@ -36,6 +36,8 @@ def link(project: Project, url: str, reference: str | None, name: str | None = N
         if name not in (None, there):
             raise TemplateError(f"There is a {there} already. To have {name} instead, leave out the URL.")
         return move(project, releases, url)
+    for one in {CRUFT, name or CRUFT}:
+        check_is_free(project, one)
     made = made_from(project)
     reference = reference or f"v{made['version']}"
     commit = releases.commit(reference, NAME_IT)

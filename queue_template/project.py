@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from queue_template import record
-from queue_template.answers import answers_of
+from queue_template.answers import check_state
 from queue_template.filters import names_under_a_filter, without_filters
 from queue_template.git import COMMAND, TemplateError, git, run_git
 from queue_template.launch import COPIER, CRUFT, link_file, read_link
@@ -43,13 +44,18 @@ class Project:
             raise TemplateError(LINK)
         if file.name == CRUFT and (self.path / COPIER).is_file():
             raise TemplateError(f"There are {CRUFT} and {COPIER}, and one links the project. Delete the other: git rm")
+        if file.is_symlink():
+            raise TemplateError(
+                f"{file.name} is a link, and nothing is written through one. Put the file itself there."
+            )
         try:
             state = read_link(file)
-            answers_of(state), state["template"], state["commit"]
+            check_state(state)
         except (ValueError, KeyError, TypeError) as error:
             check_nothing_is_left(self)
+            why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise TemplateError(
-                f"{file.name} can't be read ({error!r}); git has it as it was: git checkout HEAD -- {file.name}"
+                f"{file.name} can't be read ({why}); git has it as it was: git checkout HEAD -- {file.name}"
             ) from None
         return state
 
@@ -88,6 +94,12 @@ def find_project(start: Path | None = None) -> Project:
             "Make one: git init, git add --all, git commit -m 'From the template'"
         )
     return Project(path, Path(found.stdout.strip()), git(path, "rev-parse", "--show-prefix").strip())
+
+
+def check_is_free(project: Project, name: str) -> None:
+    """Raise TemplateError if something is where this file is to be: a dangling link, too, which git may ignore."""
+    if os.path.lexists(project.path / name):
+        raise TemplateError(f"{name} is in the way: it is there, and links the project to no template. Move it away.")
 
 
 def check_nothing_is_left(project: Project) -> None:

@@ -36,7 +36,7 @@ def entries(text: str) -> Entries | None:
     """The entries of a `queues.yaml` that have a name. None if it can't be read."""
     try:
         document = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):  # a date that none is, what is nested too deep
         return None
     found = document.get("queues") if isinstance(document, dict) else None
     if not isinstance(found, list):
@@ -64,6 +64,7 @@ def answers_now(project: Project, state: dict[str, Any]) -> dict[str, Any]:
     sources = {
         file.relative_to(project.path).as_posix(): text_of(file.name, file.read_bytes())
         for file in sorted(folder.rglob("*.py"))
+        if file.is_file()  # no folder, no pipe, no dangling link, which is how Emacs locks a file
     }
     return answers | {"queues": queues_now(answers, found, homes(sources))}
 

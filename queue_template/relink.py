@@ -8,7 +8,7 @@ from queue_template.answers import answers_of
 from queue_template.change import opened
 from queue_template.git import TemplateError, git, run_git
 from queue_template.launch import COPIER, CRUFT
-from queue_template.project import Project, check_clean
+from queue_template.project import Project, check_clean, check_is_free
 from queue_template.render import call_cruft, write_state
 
 UPDATES = {
@@ -23,6 +23,7 @@ def relink(project: Project, name: str) -> int:
     state, old = project.state(), project.state_file
     if old.name == name:
         raise TemplateError(f"There is a {name} already.")
+    check_is_free(project, name)
     with opened(project, fresh=False) as (releases, _, _):
         commit, template = releases.commit(state["commit"]), state["template"].removeprefix("git+")
         if name == CRUFT:
