@@ -37,7 +37,7 @@ SETTINGS = """
 """
 # diff3 has what the template had, which `mend` needs; without directoryRenames, a new file of the user's stays where it
 # was put.
-ATTRIBUTES = "* -text !eol -ident -filter !working-tree-encoding !conflict-marker-size\n"
+ATTRIBUTES = "* merge !diff -text !eol -ident -filter !working-tree-encoding !conflict-marker-size\n"
 Tree = dict[str, Entry]
 
 
