@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from queue_template.filters import names_under_a_filter, plain
-from queue_template.git import SOMEBODY, git, git_bytes
+from queue_template.git import SOMEBODY, git, git_bytes, make_repository
 from queue_template.index import LINK, SUBMODULE, Entry, Indexed, put_into_index, tree
 from queue_template.project import Project
 from queue_template.render import Render
@@ -89,8 +89,7 @@ def set_apart(project: Project, scratch: Path, old: Render, new: Render, label: 
 
 
 def _init(project: Project, folder: Path, kind: str) -> None:
-    formats = [] if kind == "sha1" else [f"--object-format={kind}"]
-    git(project.top, "init", "--quiet", "--template=", *formats, str(folder))
+    make_repository(project.top, kind, "--template=", str(folder))
     own, none = folder / ".git", folder / ".git" / "none"
     with (own / "config").open("a", encoding="utf-8") as file:
         file.write(SETTINGS.format(none=none.as_posix()))

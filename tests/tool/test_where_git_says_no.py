@@ -158,3 +158,14 @@ def test_a_git_that_finds_no_bare_repository_by_itself_is_told_of_the_mirror(
     root = str(Path(__file__).parents[2])
     run(project.path, *arguments, PYTHONPATH=root, GIT_CONFIG_GLOBAL=str(tmp_path / "config"))
     assert "MAX_CRASHES = 7" in project.read(POLICY)
+
+
+def test_repositories_of_its_own_are_of_the_format_they_have_to_be_of(project: Project, repository: Path) -> None:
+    mirror = project.path / ".git/queue-template.git"
+    run(project.path, "git", "init", "--quiet", "--bare", "--object-format=sha256", str(mirror))
+    publish(repository, CORE)
+    arguments = (sys.executable, "-m", "queue_template", "update", "--yes")
+    root = str(Path(__file__).parents[2])
+    run(project.path, *arguments, PYTHONPATH=root, GIT_DEFAULT_HASH="sha256")
+    assert "MAX_CRASHES = 7" in project.read(POLICY)
+    assert "Up to date: v0.2.0" in script(project, "status")
