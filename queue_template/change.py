@@ -16,7 +16,7 @@ from queue_template.apart import Commits, set_apart
 from queue_template.fitting import fit_renders, take_over_record
 from queue_template.git import COMMAND, TemplateError, git
 from queue_template.in_the_way import check_nothing_is_in_the_way
-from queue_template.index import lay_out, tree
+from queue_template.index import lay_out, tracked_size, tree
 from queue_template.mend import OURS
 from queue_template.merge import Outcome, merge
 from queue_template.plan import Step, steps_of
@@ -29,7 +29,8 @@ from queue_template.writing import carry_out
 
 KINDS = {"A": "new", "D": "deleted", "M": "changed", "U": "CONFLICT", "R": "renamed", "T": "changed"}
 ROOM = 128 * 2**20
-"""Bytes: far more than two clones of the template and two renders. Where TMPDIR has less, git's own folder is used."""
+"""Bytes: far more than two clones of the template and two renders. The project is written out there, too. Where
+TMPDIR has less, git's own folder is used."""
 CONFLICTS = 3
 """The exit code while conflicts wait for the user."""
 
@@ -71,7 +72,8 @@ def opened(project: Project, *, fresh: bool) -> Iterator[tuple[Releases, Path, d
     releases = Releases(state["template"], project.path, project.mirror())
     if fresh or not releases.has(state["commit"]):
         releases.fetch()
-    folder = None if shutil.disk_usage(tempfile.gettempdir()).free > ROOM else project.git_folder()
+    needed = ROOM + tracked_size(project.top, project.prefix)
+    folder = None if shutil.disk_usage(tempfile.gettempdir()).free > needed else project.git_folder()
     with tempfile.TemporaryDirectory(prefix="template-", dir=folder, ignore_cleanup_errors=True) as name:
         yield releases, Path(name).resolve(), state
 
