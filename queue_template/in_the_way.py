@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from queue_template.files import files_in, is_folder
+from queue_template.filters import comes_back, names_under_a_filter
 from queue_template.git import TemplateError, run_git
 from queue_template.index import LINK, SUBMODULE, Entry, joined
 from queue_template.plan import Step
@@ -56,8 +57,7 @@ def _at(project: Project, path: Path, step: Step, out: Path, going: set[str]) ->
         own = [name for name in inside if name not in going]
         return "" if inside and not own else f"a folder, with {some(own)}" if own else "a folder"
     if step.before is not None:
-        same = _is(project, path, step.name, step.before)
-        return "" if same else "changed, and git was told not to look at it (assume-unchanged, skip-worktree)"
+        return _difference(project, path, step.name, step.before)
     if path == project.state_file or (step.disk and _same(path, out / step.name)):
         return ""  # the tool read it, or it is what the template brings
     return "a file of yours, which the template brings too"
@@ -78,15 +78,21 @@ def _blocked(project: Project, path: Path, going: set[str]) -> tuple[str, str] |
     return None
 
 
-def _is(project: Project, path: Path, name: str, entry: Entry) -> bool:
-    """Whether this is what is on disk, as far as git is concerned."""
+def _difference(project: Project, path: Path, name: str, entry: Entry) -> str:
+    """Why this is not what is on disk; empty if it is, as far as git is concerned, and git could bring it back."""
+    changed = "changed, and git was told not to look at it (assume-unchanged, skip-worktree)"
     link = path.is_symlink()
     if link != (entry.mode == LINK) and not (entry.mode == LINK and path.is_file()):  # a link is a file on Windows
-        return False
+        return changed
     content = os.fsencode(path.readlink()) if link else path.read_bytes()
     if _blob_id(content, entry.blob) == entry.blob:
-        return True
-    return not link and run_git(project.top, "hash-object", "--", name).stdout.strip() == entry.blob
+        return ""
+    if link or run_git(project.top, "hash-object", "--", name).stdout.strip() != entry.blob:
+        return changed
+    driver = names_under_a_filter(project.top, [name]).get(name)
+    if driver is None or comes_back(project.top, name, entry.blob, driver, content):
+        return ""
+    return f"it has what the filter {driver!r} keeps out of git"
 
 
 def _blob_id(content: bytes, like: str) -> str:
