@@ -20,7 +20,7 @@ from queue_template.index import lay_out, tracked_size, tree
 from queue_template.mend import OURS
 from queue_template.merge import Outcome, merge
 from queue_template.plan import Step, steps_of
-from queue_template.project import Project, check_clean, some, staged_elsewhere
+from queue_template.project import Project, check_clean, commit_command, some
 from queue_template.queues import answers_now, says_itself
 from queue_template.releases import Releases
 from queue_template.render import render_both
@@ -116,16 +116,18 @@ def apply(
         print(git(tried, "diff", "HEAD"))
     steps, out = steps_of(project, commits), scratch / "out"
     lay_out(project.top, {step.name: step.disk for step in steps if step.disk}, out)
+    names = [step.name for step in steps]
+    check_clean(project, written=names)
     check_nothing_is_in_the_way(project, steps, out)
     before_asking(commits)
     if not agreed(options, lambda: git(tried, "diff", "HEAD")):
         print("Nothing was changed.")
         return 1
-    check_clean(project)  # the user may have gone on working before the yes
+    check_clean(project, written=names)  # the user may have gone on working before the yes
     _check_head(project, steps)
     check_nothing_is_in_the_way(project, steps, out)
     carry_out(project, change.what, steps, out)
-    return finish(project, change.what, outcome)
+    return finish(project, commit_command(project, change.what, names), outcome)
 
 
 def _check_head(project: Project, steps: list[Step]) -> None:
@@ -176,10 +178,8 @@ def agreed(options: Options, diff: Callable[[], str]) -> bool:
             return answer == "y"
 
 
-def finish(project: Project, what: str, outcome: Outcome) -> int:
-    """Say what is next. Returns the exit code."""
-    # Other work that is staged, in another project of the same repository, is not to be committed along with this.
-    commit = f"git commit -m '{what}'" + (" -- ." if staged_elsewhere(project) else "")
+def finish(project: Project, commit: str, outcome: Outcome) -> int:
+    """Say what is next, the command that commits it in the end. Returns the exit code."""
     for said in outcome.by_hand:
         print(f"\nLeft to you: {said}")
     if not outcome.conflicts and outcome.by_hand:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from queue_template.git import TemplateError, git
-from queue_template.launch import CRUFT, HOSTS, address, is_local
-from queue_template.project import Project, check_clean, check_is_free
+from queue_template.launch import COPIER, CRUFT, HOSTS, address, is_local
+from queue_template.project import Project, check_clean, check_is_free, commit_command
 from queue_template.releases import CREDENTIALS, Releases
 from queue_template.render import call_cruft, write_state
 
@@ -23,7 +23,7 @@ def link(project: Project, url: str, reference: str | None, name: str | None = N
 
     In a project that has a link, `url` is where its template has moved to.
     """
-    check_clean(project)
+    check_clean(project, (CRUFT, COPIER))
     url = lasting(url, Path.cwd())
     if CREDENTIALS.search(url.replace("://git@", "://")):
         raise TemplateError("Leave user and token out of the URL, which is committed: git has helpers.")
@@ -48,7 +48,8 @@ def link(project: Project, url: str, reference: str | None, name: str | None = N
     if name not in (None, CRUFT):
         (project.path / CRUFT).unlink()
     stage(project, state, url, name or CRUFT)
-    print(f"Linked to {reference} of {url}, and staged. Then: git commit -m 'Link to the template'")
+    commit_it = commit_command(project, "Link to the template", [f"{project.prefix}{name or CRUFT}"])
+    print(f"Linked to {reference} of {url}, and staged. Then: {commit_it}")
     return 0
 
 
@@ -60,7 +61,8 @@ def move(project: Project, releases: Releases, url: str) -> int:
             f"{url} does not have the commit {state['commit'][:10]}, which the project is of. Is it another template?"
         )
     stage(project, state, url, project.state_file.name)
-    print(f"The template is now at {url}, and that is staged. Then: git commit -m 'The template has moved'")
+    commit_it = commit_command(project, "The template has moved", [f"{project.prefix}{project.state_file.name}"])
+    print(f"The template is now at {url}, and that is staged. Then: {commit_it}")
     return 0
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
+import shlex
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from queue_template.git import COMMAND, TemplateError, git, run_git
 from queue_template.launch import COPIER, CRUFT, link_file, read_link
 
 LINK = f"There is no .cruft.json. Link the project to its template, once: {COMMAND} link URL"
-LOCK = re.compile(r"^(?:\?\?| M|M |MM|A |AM) (?:.*/)?uv\.lock$")
+READ = ("queues.yaml", ".queue-template.json", CRUFT, COPIER)
+"""Files that every change reads from the disk, and compares with what is committed."""
 
 
 @dataclass(frozen=True)
@@ -126,15 +128,22 @@ def check_nothing_is_left(project: Project) -> None:
         )
 
 
-def check_clean(project: Project) -> None:
-    """Raise TemplateError unless all work in the project's folder is committed. Work elsewhere may lie."""
+def check_clean(project: Project, read: Iterable[str] = READ, written: Iterable[str] = ()) -> None:
+    """Raise TemplateError if an earlier merge is not at its end, or if work in these files is not committed.
+
+    Args:
+        project: the project; work in other files of it may lie.
+        read: files of the project, from its own folder on.
+        written: files that are to be written or deleted, from the repository's folder on.
+    """
     check_nothing_is_left(project)
-    # A lock is made anew by whatever runs next, and the template has none: it is in nobody's way.
-    dirty = [line[3:] for line in uncommitted(project) if not LOCK.search(line)]
+    names = {*written, *(f"{project.prefix}{name}" for name in read)}
+    dirty = [line[3:].removeprefix(project.prefix) for line in uncommitted(project) if line[3:] in names]
     if dirty:
         raise TemplateError(
-            f"Not committed: {some(dirty)}. Commit it or stash it first (git stash -u), so that what comes from the "
-            "template can be told from your own work, and undone without touching it."
+            f"Not committed, and in the way of this: {some(dirty)}. Commit it or stash it first (git stash push -u -- "
+            f"{shlex.join(dirty)}), so that what comes from the template can be told from your own work, and undone "
+            "without touching it."
         )
 
 
@@ -151,10 +160,15 @@ def uncommitted(project: Project) -> list[str]:
     return [line for line in lines if line[3:] not in filtered]
 
 
-def staged_elsewhere(project: Project) -> bool:
-    """Whether there is work in the index that `git commit` would take along."""
-    staged = git(project.top, "diff", "--cached", "--name-only", "-z", "HEAD").split("\0")
-    return not all(name.startswith(project.prefix) for name in staged if name)
+def commit_command(project: Project, what: str, names: Collection[str]) -> str:
+    """The command that commits these files, from the repository's folder on, and no other work that is staged."""
+    command = f"git commit -m {shlex.quote(what)}"
+    staged = git(project.top, "diff", "--cached", "--name-only", "--no-renames", "-z", "HEAD").split("\0")
+    if all(name in names for name in staged if name):
+        return command
+    own = [line[3:] for line in uncommitted(project) if not line.startswith("??")]
+    whole = all(name in names for name in own)
+    return f"{command} -- {'.' if whole else shlex.join(sorted(name.removeprefix(project.prefix) for name in names))}"
 
 
 def some(names: list[str]) -> str:

@@ -8,7 +8,7 @@ from queue_template.answers import answers_of
 from queue_template.change import opened
 from queue_template.git import TemplateError, git, run_git
 from queue_template.launch import COPIER, CRUFT
-from queue_template.project import Project, check_clean, check_is_free
+from queue_template.project import Project, check_clean, check_is_free, commit_command
 from queue_template.render import call_cruft, write_state
 
 UPDATES = {
@@ -19,7 +19,7 @@ UPDATES = {
 
 def relink(project: Project, name: str) -> int:
     """Write the file of this name instead of the other one. The project's other files are the same by both."""
-    check_clean(project)
+    check_clean(project, (CRUFT, COPIER))
     state, old = project.state(), project.state_file
     if old.name == name:
         raise TemplateError(f"There is a {name} already.")
@@ -37,7 +37,8 @@ def relink(project: Project, name: str) -> int:
         else:
             state["checkout"] = releases.name(commit)
         replace(project, old.name, name, state)
-    print(f"{name} takes the place of {old.name}, and is staged. Then: git commit -m 'Update by {name}'")
+    commit_it = commit_command(project, f"Update by {name}", [f"{project.prefix}{one}" for one in (name, old.name)])
+    print(f"{name} takes the place of {old.name}, and is staged. Then: {commit_it}")
     print(f"From then on, beside this tool: {UPDATES[name]}")
     return 0
 

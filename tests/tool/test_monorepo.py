@@ -79,6 +79,17 @@ def test_only_the_projects_own_folder_is_taken_apart_and_in_gits_folder_if_there
     assert {path.name for path in own.glob("template-*")} == {"template-undo", "template-undo.json"}
 
 
+def test_the_advice_to_stash_takes_no_work_of_another_folder(project: Project) -> None:
+    other = project.path.parents[1] / "other"
+    (other / "untracked.py").write_text("work\n", encoding="utf-8")
+    (project.path / "queues.yaml").write_text(project.read("queues.yaml") + "# mine\n", encoding="utf-8")
+    said = script(project, "add-queue", "--yes", "invoices", code=1)
+    command = said.partition("(")[2].partition(")")[0]
+    assert command == "git stash push -u -- queues.yaml"
+    run(project.path, *command.split())
+    assert status(project) == ["?? other/untracked.py"]
+
+
 def test_the_room_that_is_needed_counts_what_the_project_has(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in environment().items():
         monkeypatch.setenv(name, value)
