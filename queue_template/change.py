@@ -31,8 +31,9 @@ KINDS = {"A": "new", "D": "deleted", "M": "changed", "U": "CONFLICT", "R": "rena
 ROOM = 128 * 2**20
 """Bytes: far more than two clones of the template and two renders. The project is written out there, too. Where
 TMPDIR has less, git's own folder is used."""
+NOT_DONE = 1
 CONFLICTS = 3
-"""The exit code while conflicts wait for the user."""
+"""The exit codes after a no, and while conflicts wait for the user."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def apply(
     before_asking(commits)
     if not agreed(options, lambda: git(tried, "diff", "HEAD")):
         print("Nothing was changed.")
-        return 1
+        return NOT_DONE
     check_clean(project, written=names)  # the user may have gone on working before the yes
     _check_head(project, steps)
     check_nothing_is_in_the_way(project, steps, out)

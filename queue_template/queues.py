@@ -85,10 +85,14 @@ def queues_now(answers: dict[str, Any], found: Entries, handlers: dict[str, list
     return "; ".join(_with_types(parts[name], handlers.get(name, [])) for name in order) or given
 
 
+def kind_of(one: dict[str, Any]) -> str:
+    """The `type` of an entry: a provider of the template's, or another one."""
+    return DEFAULT.sub(r"\1", str(one.get("type")))
+
+
 def _head(answers: dict[str, Any], one: dict[str, Any]) -> str:
     """A queue without its types, in the answer's grammar; what is as in the other answers is left out."""
-    given = str(one.get("type"))
-    kind = DEFAULT.sub(r"\1", given)
+    kind = kind_of(one)
     provider = kind if kind in PROVIDERS else "memory"
     dlq = one.get("enable_dlq")
     text = str(one["name"]) if provider == answers["provider"] else f"{one['name']}@{provider}"
