@@ -44,7 +44,7 @@ def finish_queues(folder: Path, prefix: str, old: str, new: str, unmerged: set[s
     return left_to_do(*(text_of(name, data) for data in (*renders, (folder / name).read_bytes())))
 
 
-def finish_modules(folder: Path, prefix: str, old: str, new: str, unmerged: set[str]) -> tuple[set[str], list[str]]:
+def finish_modules(folder: Path, prefix: str, old: str, new: str, unmerged: set[str]) -> Finish:
     """Have stubs land in the user's handlers, with the imports that they need, after a merge in `folder`.
 
     Args:
@@ -54,7 +54,7 @@ def finish_modules(folder: Path, prefix: str, old: str, new: str, unmerged: set[
         new: the one of what it has now.
         unmerged: the files that git could not merge.
 
-    Returns the files that are in order now, though git could not merge them, and what is left to the user, in words.
+    Returns what was done, with names from the project's folder on.
     """
     before, base, theirs = (_modules(folder, prefix, commit) for commit in ("HEAD", old, new))
     left = {name.removeprefix(prefix) for name in unmerged}
@@ -64,11 +64,13 @@ def finish_modules(folder: Path, prefix: str, old: str, new: str, unmerged: set[
     finish.run()
     for name, text in finish.merged.items():
         if text != merged.get(name) or name in left - finish.conflicts:
-            form = before[name] if name in before else (root / name).read_bytes()
+            form = before[name] if name in before else theirs.get(name, b"")
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_bytes(encoded_like(name, text, form))
             git(folder, "add", "--force", "--", f"{prefix}{name}")
-    return {f"{prefix}{name}" for name in finish.settled}, finish.by_hand
+    for name in merged.keys() - finish.merged.keys():
+        git(folder, "rm", "--quiet", "--force", "--", f"{prefix}{name}")
+    return finish
 
 
 def _modules(folder: Path, prefix: str, commit: str) -> dict[str, bytes]:

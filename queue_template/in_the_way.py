@@ -11,6 +11,7 @@ from pathlib import Path
 from queue_template.files import files_in, is_folder
 from queue_template.filters import comes_back, names_under_a_filter
 from queue_template.git import TemplateError, run_git
+from queue_template.handlers import FOLDER as HANDLERS
 from queue_template.index import LINK, SUBMODULE, Entry, joined
 from queue_template.plan import Step
 from queue_template.project import Project, some
@@ -50,6 +51,9 @@ def _at(project: Project, path: Path, step: Step, out: Path, going: set[str]) ->
     """What is wrong with what is at this very path; empty if nothing is."""
     if SUBMODULE in {entry.mode for entry in (step.before, step.disk) if entry}:
         return "a submodule"
+    package = path.with_suffix("")
+    if step.name.startswith(f"{project.prefix}{HANDLERS}") and not step.before and (package / "__init__.py").exists():
+        return f"a package of yours has its name, {package.relative_to(project.top).as_posix()}/"
     if not os.path.lexists(path):
         return ""  # of a tracked file that is not there, git knows: a sparse checkout
     if is_folder(path):

@@ -50,8 +50,10 @@ def merge(project: Project, folder: Path, commits: Commits, state: dict[str, obj
         _settle(project, folder, commits, name, found, outcome)
     unmerged = set(_unmerged(folder))
     outcome.by_hand += finish_queues(folder, project.prefix, commits.old, commits.new, unmerged)
-    settled, said = finish_modules(folder, project.prefix, commits.old, commits.new, unmerged)
-    outcome.by_hand += said
+    finish = finish_modules(folder, project.prefix, commits.old, commits.new, unmerged)
+    outcome.by_hand += finish.by_hand
+    outcome.kept += [f"{project.prefix}{name}" for name in finish.kept]
+    settled = {f"{project.prefix}{name}" for name in finish.settled}
     for listed in (outcome.conflicts, outcome.stay_deleted):
         listed[:] = [name for name in listed if name not in settled]
     _rename_imports(project, folder)
