@@ -21,8 +21,8 @@ def put_into(package: str, queue: str, stub: str, there: Collection[str], init: 
         there: the names of all modules there are.
         init: the text of the package's `__init__.py`.
 
-    Returns the stub as a module of the package, and the `__init__.py` that imports its class. None if that is no Python,
-    or if the user has modules of all names that the stub may get.
+    Returns the stub as a module of the package, and the `__init__.py` that imports its class. None if that is no
+    Python, or if the user has modules of all names that the stub may get.
     """
     module = parsed(init)
     names = [f"{package}{name}.py" for name in ("handler", f"{queue}_handler", f"{queue}_stub")]
