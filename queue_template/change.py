@@ -158,6 +158,7 @@ def show(what: str, listed: str, outcome: Outcome, before: dict[str, Any], after
         (outcome.mended, "both sides changed neighbouring lines; both changes are there"),
         (outcome.kept, "stays as you have it; the template deletes it, or makes another one"),
         (outcome.stay_deleted, "stays deleted, though the template changed it"),
+        (outcome.loose, "git ignores it, or has none of it: it is changed on disk alone"),
     ):
         for name in names:
             print(f"  note      {name}: {text}")

@@ -10,6 +10,7 @@ from queue_template.form import encoded_like, fitted, text_of
 from queue_template.git import git
 from queue_template.index import tree
 from queue_template.link import MADE_FROM
+from queue_template.loose import on_disk
 from queue_template.project import Project
 from queue_template.queues import FILE as QUEUES
 from queue_template.queues import left_to_do
@@ -21,7 +22,8 @@ def fit_renders(project: Project, old: Path, new: Path) -> None:
     pairs = {name: ((old / name).read_bytes(), (new / name).read_bytes()) for name in names if (old / name).is_file()}
     differ = {f"{project.prefix}{name}": name for name, (before, after) in pairs.items() if before != after}
     committed = tree(project.top, "HEAD", project.prefix)
-    for full, ours in blobs.read(project.top, {name: committed[name] for name in differ.keys() & committed}).items():
+    there = blobs.read(project.top, {name: committed[name] for name in differ.keys() & committed})
+    for full, ours in (there | on_disk(project, differ.keys() - committed)).items():
         name = differ[full]
         for folder, data in zip((old, new), fitted(name, ours, *pairs[name]), strict=True):
             (folder / name).write_bytes(data)

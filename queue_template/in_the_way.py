@@ -60,6 +60,8 @@ def _at(project: Project, path: Path, step: Step, out: Path, going: set[str]) ->
         inside = [file.relative_to(project.top).as_posix() for file in files_in(path)]
         own = [name for name in inside if name not in going]
         return "" if inside and not own else f"a folder, with {some(own)}" if own else "a folder"
+    if step.loose and path.is_file() and _blob_id(path.read_bytes(), step.loose.blob) == step.loose.blob:
+        return ""  # it is what was merged
     if step.before is not None:
         return _difference(project, path, step.name, step.before)
     if path == project.state_file or (step.disk and _same(path, out / step.name)):

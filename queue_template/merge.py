@@ -29,6 +29,7 @@ class Outcome:
         kept: files that the template no longer has, which are kept because the user edited them, or are the user's own.
         stay_deleted: files that the user deleted and the template changed.
         by_hand: what is left to the user, in words.
+        loose: files that git does not have, and that are changed on disk alone.
     """
 
     conflicts: list[str] = field(default_factory=list)
@@ -36,6 +37,7 @@ class Outcome:
     kept: list[str] = field(default_factory=list)
     stay_deleted: list[str] = field(default_factory=list)
     by_hand: list[str] = field(default_factory=list)
+    loose: list[str] = field(default_factory=list)
 
 
 def merge(project: Project, folder: Path, commits: Commits, state: dict[str, object]) -> Outcome:
@@ -49,6 +51,7 @@ def merge(project: Project, folder: Path, commits: Commits, state: dict[str, obj
     for name, found in stages.items():
         _settle(project, folder, commits, name, found, outcome)
     unmerged = set(_unmerged(folder))
+    outcome.loose += sorted(commits.loose.keys() - outcome.kept)
     outcome.by_hand += finish_queues(folder, project.prefix, commits.old, commits.new, unmerged)
     finish = finish_modules(folder, project.prefix, commits.old, commits.new, unmerged)
     outcome.by_hand += finish.by_hand
@@ -102,7 +105,12 @@ def _unmerged(folder: Path) -> dict[str, set[int]]:
 
 def _settle(project: Project, folder: Path, commits: Commits, name: str, stages: set[int], outcome: Outcome) -> None:
     own = name.removeprefix(project.prefix)
-    if stages == {1, 3}:
+    if name in commits.loose and 2 in stages:
+        # No marks of a conflict, which git could not tell of, and nothing is deleted that git could not bring back.
+        git(folder, "checkout", "--ours", "--", name)
+        git(folder, "add", "--force", "--", name)
+        outcome.kept.append(name)
+    elif stages == {1, 3}:
         git(folder, "rm", "--quiet", "--cached", "--", name)
         (folder / name).unlink(missing_ok=True)
         outcome.stay_deleted.append(name)
