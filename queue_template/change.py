@@ -155,8 +155,9 @@ def show(what: str, listed: str, outcome: Outcome, before: dict[str, Any], after
         kind, _, name = line.partition("\t")
         print(f"  {KINDS.get(kind[0], kind):9} {name.replace(chr(9), ' -> ')}")
     for names, text in (
-        (outcome.mended, "both sides changed neighbouring lines; both changes are there"),
-        (outcome.kept, "stays as you have it; the template deletes it, or makes another one"),
+        (outcome.mended, "both sides changed neighbouring lines, and were put together; look at it"),
+        (outcome.kept, "stays as you have it; the template deletes it"),
+        (outcome.own, "stays as you have it; the template has another one"),
         (outcome.stay_deleted, "stays deleted, though the template changed it"),
         (outcome.loose, "git ignores it, or has none of it: it is changed on disk alone"),
     ):

@@ -76,8 +76,9 @@ def test_what_git_ignores_and_both_changed_stays_as_the_user_has_it(ignoring: Pr
     mine = {name: ignoring.read(name) for name in (FIRST, GONE)}
     bring(repository)
     said = script(ignoring, "update", "--yes")
+    assert f"note      {FIRST}: stays as you have it; the template has another one" in said
+    assert f"note      {GONE}: stays as you have it; the template deletes it" in said
     for name, text in mine.items():
-        assert f"note      {name}: stays as you have it" in said
         assert ignoring.read(name) == text
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from queue_template import commands
+from queue_template.cli import main
 from queue_template.git import TemplateError
 from queue_template.project import find_project
 from tests.conftest import ANSWERS_FILE, Project
@@ -102,3 +104,15 @@ def test_an_expression_of_many_terms_is_read(project: Project) -> None:
     commit(project.path, "Many")
     script(project, "set", "--yes", "project_name=Other Name")
     assert "M  app/main.py" in status(project)
+
+
+def test_what_the_system_refuses_is_said_in_one_line(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", "queues.yaml")
+
+    monkeypatch.setattr(commands, "status", refused)
+    monkeypatch.chdir(project.path)
+    assert main(["status"]) == 1
+    assert capsys.readouterr().err == "Error: [Errno 13] Permission denied: 'queues.yaml'\n"
