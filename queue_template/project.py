@@ -16,6 +16,8 @@ from queue_template.git import COMMAND, TemplateError, git, run_git
 from queue_template.launch import COPIER, CRUFT, link_file, read_link
 
 LINK = f"There is no .cruft.json. Link the project to its template, once: {COMMAND} link URL"
+SHOWN = 8
+"""So many names fit on a screen."""
 READ = ("queues.yaml", ".queue-template.json", CRUFT, COPIER)
 """Files that every change reads from the disk, and compares with what is committed."""
 
@@ -140,9 +142,10 @@ def check_clean(project: Project, read: Iterable[str] = READ, written: Iterable[
     names = {*written, *(f"{project.prefix}{name}" for name in read)}
     dirty = [line[3:].removeprefix(project.prefix) for line in uncommitted(project) if line[3:] in names]
     if dirty:
+        those = shlex.join(dirty) if len(dirty) <= SHOWN else "."
         raise TemplateError(
             f"Not committed, and in the way of this: {some(dirty)}. Commit it or stash it first (git stash push -u -- "
-            f"{shlex.join(dirty)}), so that what comes from the template can be told from your own work, and undone "
+            f"{those}), so that what comes from the template can be told from your own work, and undone "
             "without touching it."
         )
 
@@ -164,13 +167,13 @@ def commit_command(project: Project, what: str, names: Collection[str]) -> str:
     """The command that commits these files, from the repository's folder on, and no other work that is staged."""
     command = f"git commit -m {shlex.quote(what)}"
     staged = git(project.top, "diff", "--cached", "--name-only", "--no-renames", "-z", "HEAD").split("\0")
-    if all(name in names for name in staged if name):
+    own = [name for name in staged if name in names]
+    if len(own) == len(staged) - 1:  # the last is empty
         return command
-    own = [line[3:] for line in uncommitted(project) if not line.startswith("??")]
-    whole = all(name in names for name in own)
-    return f"{command} -- {'.' if whole else shlex.join(sorted(name.removeprefix(project.prefix) for name in names))}"
+    whole = all(line.startswith("??") or line[3:] in names for line in uncommitted(project))
+    return f"{command} -- {'.' if whole else shlex.join(name.removeprefix(project.prefix) for name in own)}"
 
 
 def some(names: list[str]) -> str:
     """As many of the names as fit on a screen."""
-    return ", ".join(names[:8]) + (f", and {len(names) - 8} more" if len(names) > 8 else "")
+    return ", ".join(names[:SHOWN]) + (f", and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -64,8 +65,11 @@ def test_what_git_ignores_is_updated_on_disk_alone_and_taken_back(ignoring: Proj
     assert sorted(status(ignoring)) == ["A  app/queue/new_part.py", "M  .cruft.json", "M  app/queue/policy.py"]
     script(ignoring, "undo")
     assert everything(ignoring.path) == before
-    script(ignoring, "update", "--yes")
-    commit(ignoring.path, "Updated")
+    change(ignoring.path / "README.md", "[Português]", "[Em português]")
+    run(ignoring.path, "git", "add", "README.md")
+    said = script(ignoring, "update", "--yes")
+    run(ignoring.path, *shlex.split(said.partition("then: ")[2].splitlines()[0]))
+    assert status(ignoring) == ["M  README.md"]
     assert run(ignoring.path, "git", "ls-files", "docs") == ""
 
 
