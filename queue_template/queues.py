@@ -123,11 +123,20 @@ def says_itself(project: Project, before: dict[str, Any], after: dict[str, Any])
     It may not if a render of what it says would lack a provider, or have a queue that is gone.
     """
     old, new = (state["context"]["cookiecutter"] for state in (before, after))
-    dropped = [json.loads(answers["__plan"])["dropped"] for answers in (old, new) if "__plan" in answers]
+    dropped = [_dropped(answers) for answers in (old, new)]
     gone = set(queue_names(old["queues"])) - set(queue_names(new["queues"]))
     others = [{**answers_of(state), "queues": ""} for state in (before, after)]
     same = before["commit"] == after["commit"] and others[0] == others[1]
-    return same and len(dropped) == 2 and dropped[0] == dropped[1] and not gone and entries_of(project) is not None
+    return same and dropped[0] is not None and dropped[0] == dropped[1] and not gone and entries_of(project) is not None
+
+
+def _dropped(answers: dict[str, Any]) -> list[str] | None:
+    """What a render leaves out, as the template noted it. None if it didn't, as once, or if that can't be read."""
+    try:
+        found: list[str] = json.loads(answers["__plan"])["dropped"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return found
 
 
 def check_new(project: Project, names: Iterable[str]) -> None:

@@ -55,12 +55,21 @@ def test_a_link_file_of_another_shape_is_named_in_one_line(project: Project) -> 
         ({"context": {"cookiecutter": []}}, "cookiecutter must be an object"),
         ({"context": {"cookiecutter": {}}}, "'queues' is missing"),
         ({"context": {"cookiecutter": answers | {"queues": ["orders"]}}}, "queues must be text"),
-        ({"context": {"cookiecutter": answers | {"__plan": "{}"}}}, "'dropped' is missing"),
     ):
         (project.path / ".cruft.json").write_text(json.dumps(whole | change), encoding="utf-8")
         with pytest.raises(TemplateError) as found:
             find_project(project.path).state()
         assert str(found.value).startswith(f".cruft.json can't be read ({why}); git has it as it was: git checkout ")
+
+
+@pytest.mark.parametrize("plan", ["{}", "[", 5])
+def test_a_plan_that_can_not_be_read_is_written_anew(project: Project, plan: object) -> None:
+    state = json.loads(project.read(".cruft.json"))
+    state["context"]["cookiecutter"]["__plan"] = plan
+    (project.path / ".cruft.json").write_text(json.dumps(state), encoding="utf-8")
+    commit(project.path, "Another plan")
+    script(project, "add-queue", "--yes", "more")
+    assert "M  .cruft.json" in status(project)
 
 
 def test_a_link_file_that_is_no_object_or_that_lacks_an_answer_is_named_too(project: Project) -> None:
