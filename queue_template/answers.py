@@ -17,6 +17,19 @@ def answers_of(state: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in found if not name.startswith("_") or name in UNASKED}
 
 
+def check_state(state: dict[str, Any]) -> None:
+    """Raise KeyError, TypeError or ValueError unless what a link file says has the shape that is counted on here."""
+    answers: Any = state
+    for key in ("context", "cookiecutter"):
+        answers = answers[key]
+        if not isinstance(answers, dict):
+            raise TypeError(f"{key} must be an object")
+    texts = {"queues": answers["queues"], "checkout": state.get("checkout"), "directory": state.get("directory")}
+    for key, value in texts.items():
+        if not isinstance(value, str) and (value is not None or key == "queues"):
+            raise TypeError(f"{key} must be text")
+
+
 def with_queue(queues: str, queue: str) -> str:
     """The answer to `queues` with one more. The template itself checks what it says."""
     return f"{queues.strip().rstrip(';')}; {queue.strip()}"

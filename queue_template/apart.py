@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from queue_template.filters import names_under_a_filter, plain
-from queue_template.git import SOMEBODY, git, git_bytes
+from queue_template.git import SOMEBODY, git, git_bytes, make_repository
 from queue_template.index import LINK, SUBMODULE, Entry, Indexed, put_into_index, tree
+from queue_template.loose import in_ignored_folders, on_disk
 from queue_template.project import Project
 from queue_template.render import Render
 
@@ -37,7 +38,7 @@ SETTINGS = """
 """
 # diff3 has what the template had, which `mend` needs; without directoryRenames, a new file of the user's stays where it
 # was put.
-ATTRIBUTES = "* -text !eol -ident -filter !working-tree-encoding !conflict-marker-size\n"
+ATTRIBUTES = "* merge !diff -text !eol -ident -filter !working-tree-encoding !conflict-marker-size\n"
 Tree = dict[str, Entry]
 
 
@@ -53,6 +54,8 @@ class Commits:
             for a file, or a file for a folder.
         filtered: files that are here as they are on the user's disk, since git has something else, and the filter that
             makes it.
+        loose: files that git does not have, and that are changed on disk alone, as they are there; None for one that
+            the template brings.
     """
 
     folder: Path
@@ -61,6 +64,7 @@ class Commits:
     dropped: str | None = None
     apart: list[str] = field(default_factory=list)
     filtered: dict[str, str] = field(default_factory=dict)
+    loose: dict[str, Entry | None] = field(default_factory=dict)
 
     def dropped_files(self, prefix: str) -> list[str]:
         """The handler of the queue that goes, and its test."""
@@ -75,24 +79,28 @@ def set_apart(project: Project, scratch: Path, old: Render, new: Render, label: 
     _init(project, folder, "sha256" if len(head) == 64 else "sha1")
     before, after = (_add(project, folder, render.path) for render in (old, new))
     ours = tree(project.top, head, project.prefix)
-    blobs = [entry.blob for entry in ours.values() if entry.mode != SUBMODULE]
-    git(project.top, "cat-file", "--batch-check", given="\n".join(blobs))  # a partial clone fetches what it lacks
     apart = in_place_of(ours, before, after)
     changed = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
     filtered = names_under_a_filter(project.top, changed)
     for name in filtered.keys() & ours.keys() - apart:
         content = plain(project.top, name, ours[name].blob, filtered[name])
         ours[name] = Entry(ours[name].mode, _blob(folder, content))
+    lacking = set(changed) - ours.keys()
+    loose: dict[str, Entry | None] = {
+        name: Entry(before[name].mode, _blob(folder, content))
+        for name, content in on_disk(project, lacking & before.keys()).items()
+    }
+    loose |= dict.fromkeys(in_ignored_folders(project, lacking - before.keys(), before, ours))
+    ours |= {name: entry for name, entry in loose.items() if entry}
     first = _commit(folder, without(before, apart), "Before")
     second = _commit(folder, without(after, apart), label, "-p", first)
     git(folder, "update-ref", "HEAD", _commit(folder, ours, "Yours"))
     git(folder, "reset", "--hard", "--quiet")
-    return Commits(folder, first, second, dropped, sorted(apart & set(changed)), filtered)
+    return Commits(folder, first, second, dropped, sorted(apart & set(changed)), filtered, loose)
 
 
 def _init(project: Project, folder: Path, kind: str) -> None:
-    formats = [] if kind == "sha1" else [f"--object-format={kind}"]
-    git(project.top, "init", "--quiet", "--template=", *formats, str(folder))
+    make_repository(project.top, kind, "--template=", str(folder))
     own, none = folder / ".git", folder / ".git" / "none"
     with (own / "config").open("a", encoding="utf-8") as file:
         file.write(SETTINGS.format(none=none.as_posix()))

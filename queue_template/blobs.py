@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from queue_template.git import clean_environment, git
+from queue_template.git import TemplateError, git, git_bytes
+from queue_template.index import SUBMODULE, Entry
 
 
-def names_in(folder: Path, commit: str, *paths: str) -> list[str]:
-    """The files of a commit below these paths."""
-    listed = git(folder, "ls-tree", "-r", "-z", "--name-only", "--full-tree", commit, "--", *paths)
-    return [name for name in listed.split("\0") if name]
+def fetch(folder: Path, entries: Iterable[Entry]) -> None:
+    """Have a partial clone fetch what it lacks of these files. Raises TemplateError if it can't."""
+    wanted = "\n".join(entry.blob for entry in entries if entry.mode != SUBMODULE)
+    try:
+        git(folder, "cat-file", "--batch-check", given=wanted)
+    except TemplateError as error:
+        said = " ".join(str(error).split())
+        raise TemplateError(f"This clone lacks files of its last commit, and can't fetch them: {said}") from None
 
 
-def read(folder: Path, commit: str, names: Iterable[str]) -> dict[str, bytes]:
-    """What a commit has of these files; nothing of one that it doesn't have, or that is no file."""
-    wanted = list(names)
-    asked = "".join(f"{commit}:{name}\n" for name in wanted).encode("utf-8", "surrogateescape")
-    done = subprocess.run(
-        ["git", "cat-file", "--batch"],
-        cwd=folder,
-        env=clean_environment(),
-        input=asked,
-        capture_output=True,
-        check=True,
-    )
-    found, rest = {}, done.stdout
-    for name in wanted:
+def read(folder: Path, entries: Mapping[str, Entry]) -> dict[str, bytes]:
+    """The content of these files, by name, and where a link leads; submodules are left out.
+
+    They are asked for by their ids: a name may have a line feed in it.
+    """
+    files = {name: entry.blob for name, entry in entries.items() if entry.mode != SUBMODULE}
+    rest = git_bytes(folder, "cat-file", "--batch", given="".join(f"{blob}\n" for blob in files.values()).encode())
+    found = {}
+    for name in files:
         head, _, rest = rest.partition(b"\n")
-        words = head.split(b" ")
-        if words[-1] != b"missing":
-            size = int(words[-1])
-            if words[-2] == b"blob":
-                found[name] = rest[:size]
-            rest = rest[size + 1 :]
+        if not head.endswith(b" missing"):
+            size = int(head.split()[-1])
+            found[name], rest = rest[:size], rest[size + 1 :]
     return found

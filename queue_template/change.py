@@ -4,34 +4,37 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from queue_template import blobs
 from queue_template.answers import answers_of
 from queue_template.apart import Commits, set_apart
 from queue_template.fitting import fit_renders, take_over_record
-from queue_template.form import text_of
 from queue_template.git import COMMAND, TemplateError, git
 from queue_template.in_the_way import check_nothing_is_in_the_way
-from queue_template.index import lay_out, tree
+from queue_template.index import lay_out, tracked_size, tree
+from queue_template.lines import LINE
 from queue_template.mend import OURS
 from queue_template.merge import Outcome, merge
 from queue_template.plan import Step, steps_of
-from queue_template.project import Project, check_clean, some, staged_elsewhere
+from queue_template.project import Project, check_clean, commit_command, some
 from queue_template.queues import answers_now, says_itself
 from queue_template.releases import Releases
 from queue_template.render import render_both
+from queue_template.skip import patterns_of
 from queue_template.writing import carry_out
 
 KINDS = {"A": "new", "D": "deleted", "M": "changed", "U": "CONFLICT", "R": "renamed", "T": "changed"}
 ROOM = 128 * 2**20
-"""Bytes: far more than two clones of the template and two renders. Where TMPDIR has less, git's own folder is used."""
+"""Bytes: far more than two clones of the template and two renders. The project is written out there, too. Where
+TMPDIR has less, git's own folder is used."""
+NOT_DONE = 1
 CONFLICTS = 3
-"""The exit code while conflicts wait for the user."""
+"""The exit codes after a no, and while conflicts wait for the user."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ def opened(project: Project, *, fresh: bool) -> Iterator[tuple[Releases, Path, d
     releases = Releases(state["template"], project.path, project.mirror())
     if fresh or not releases.has(state["commit"]):
         releases.fetch()
-    folder = None if shutil.disk_usage(tempfile.gettempdir()).free > ROOM else project.git_folder()
+    needed = ROOM + tracked_size(project.top, project.prefix)
+    folder = None if shutil.disk_usage(tempfile.gettempdir()).free > needed else project.git_folder()
     with tempfile.TemporaryDirectory(prefix="template-", dir=folder, ignore_cleanup_errors=True) as name:
         yield releases, Path(name).resolve(), state
 
@@ -86,10 +90,15 @@ def apply(
 ) -> int:
     """Do the change. Returns the exit code: 0, 1 for a no, 3 if conflicts are left."""
     state = project.state()
-    skip = [*state.get("skip", []), *_skipped(project)]
     before = answers_now(project, state)
+    blobs.fetch(project.top, tree(project.top, "HEAD", project.prefix).values())
     old, new = render_both(
-        releases.folder, scratch, state, skip, (state["commit"], before), (change.commit, change.answers)
+        releases.folder,
+        scratch,
+        state,
+        patterns_of(project, state),
+        (state["commit"], before),
+        (change.commit, change.answers),
     )
     _check_answers(change.answers, new.state, before)
     new.state["checkout"] = releases.tag(change.commit)
@@ -109,29 +118,23 @@ def apply(
         print(git(tried, "diff", "HEAD"))
     steps, out = steps_of(project, commits), scratch / "out"
     lay_out(project.top, {step.name: step.disk for step in steps if step.disk}, out)
+    names = [step.name for step in steps]
+    check_clean(project, written=names)
     check_nothing_is_in_the_way(project, steps, out)
     before_asking(commits)
     if not agreed(options, lambda: git(tried, "diff", "HEAD")):
         print("Nothing was changed.")
-        return 1
-    check_clean(project)  # the user may have gone on working before the yes
+        return NOT_DONE
+    check_clean(project, written=names)  # the user may have gone on working before the yes
     _check_head(project, steps)
     carry_out(project, change.what, steps, out)
-    return finish(project, change.what, outcome)
+    return finish(project, commit_command(project, change.what, names), outcome)
 
 
 def _check_head(project: Project, steps: list[Step]) -> None:
     committed = tree(project.top, "HEAD", project.prefix)
     if moved := [step.name for step in steps if committed.get(step.name) != step.before]:
         raise TemplateError(f"Committed in the meantime: {some(moved)}. Nothing was changed; try again.")
-
-
-def _skipped(project: Project) -> list[str]:
-    file = project.path / "pyproject.toml"
-    if not file.is_file():
-        return []
-    settings = tomllib.loads(text_of(file.name, file.read_bytes()))
-    return list(settings.get("tool", {}).get("cruft", {}).get("skip", []))
 
 
 def _check_answers(wanted: dict[str, Any], made: dict[str, Any], before: dict[str, Any]) -> None:
@@ -152,9 +155,11 @@ def show(what: str, listed: str, outcome: Outcome, before: dict[str, Any], after
         kind, _, name = line.partition("\t")
         print(f"  {KINDS.get(kind[0], kind):9} {name.replace(chr(9), ' -> ')}")
     for names, text in (
-        (outcome.mended, "both sides changed neighbouring lines; both changes are there"),
-        (outcome.kept, "stays as you have it; the template deletes it, or makes another one"),
+        (outcome.mended, "both sides changed neighbouring lines, and were put together; look at it"),
+        (outcome.kept, "stays as you have it; the template deletes it"),
+        (outcome.own, "stays as you have it; the template has another one"),
         (outcome.stay_deleted, "stays deleted, though the template changed it"),
+        (outcome.loose, "git ignores it, or has none of it: it is changed on disk alone"),
     ):
         for name in names:
             print(f"  note      {name}: {text}")
@@ -176,10 +181,8 @@ def agreed(options: Options, diff: Callable[[], str]) -> bool:
             return answer == "y"
 
 
-def finish(project: Project, what: str, outcome: Outcome) -> int:
-    """Say what is next. Returns the exit code."""
-    # Other work that is staged, in another project of the same repository, is not to be committed along with this.
-    commit = f"git commit -m '{what}'" + (" -- ." if staged_elsewhere(project) else "")
+def finish(project: Project, commit: str, outcome: Outcome) -> int:
+    """Say what is next, the command that commits it in the end. Returns the exit code."""
     for said in outcome.by_hand:
         print(f"\nLeft to you: {said}")
     if not outcome.conflicts and outcome.by_hand:
@@ -197,8 +200,12 @@ def finish(project: Project, what: str, outcome: Outcome) -> int:
     print("\nConflicts, where you and the template changed the same lines:")
     for name in outcome.conflicts:
         file = project.top / name
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []
-        at = [str(number) for number, line in enumerate(lines, 1) if OURS.fullmatch(line)]
+        text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+        at = [
+            str(number)
+            for number, line in enumerate(LINE.findall(text), 1)
+            if OURS.fullmatch(line.replace("\r\n", "\n"))
+        ]
         print(f"  {name}{': line ' + ', '.join(at) if at else ''}")
     print(
         "In each: first comes yours, from ||||||| on what the template had, from ======= on what it has now. Make\n"

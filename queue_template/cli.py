@@ -22,7 +22,8 @@ from queue_template.upgrade import update
 
 HELP = """Keep a project up with the template it was made from.
 
-A change is shown first, and made after a yes. It is staged, not committed; `undo` takes it back.
+A change is shown first, and made after a yes; `undo` takes it back. `link` writes one file, and asks nothing. What is
+done is staged, not committed.
 
 Exit codes: 0 done, 1 refused or declined, 2 wrong usage, 3 conflicts are left, or behind (status --exit-code)."""
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
@@ -187,7 +188,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(arguments: list[str] | None) -> int:
     try:
         app(sys.argv[1:] if arguments is None else arguments)  # given as they are: typer would expand a * on Windows
-    except TemplateError as error:
+    except (TemplateError, OSError) as error:  # the system's own: a file that may not be read, a full disk
         print(f"Error: {error}", file=sys.stderr)
         return 1
     except SystemExit as end:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
+
+from queue_template import blobs
 from queue_template.answers import queue_names, with_queue, with_type, without_queue
 from queue_template.apart import Commits
-from queue_template.change import CONFLICTS, Change, Options, agreed, apply, opened
-from queue_template.git import COMMAND, TemplateError, git, run_git
+from queue_template.change import CONFLICTS, NOT_DONE, Change, Options, apply, opened
+from queue_template.entries import entry
+from queue_template.form import text_of
+from queue_template.git import COMMAND, TemplateError, git
+from queue_template.index import tree
+from queue_template.leftovers import left_behind, named_in
 from queue_template.project import Project, check_clean, check_nothing_is_left
-from queue_template.queues import answers_now, check_new
+from queue_template.queues import FILE, answers_now, check_new
 from queue_template.releases import without_secrets
 from queue_template.undo import undo
 
@@ -73,42 +80,45 @@ def remove_queue(project: Project, options: Options, queue: str, *, delete_edite
     check_clean(project)
     queues = without_queue(answers_now(project, project.state())["queues"], queue)
 
+    left: list[str] = []
+
     def before_asking(commits: Commits) -> None:
-        edited = edited_files(project, commits)
-        _say_where_it_is_named(project, commits, queue)
-        if not edited or delete_edited:
-            return
-        head = project.head()[:10]
-        print(f"You edited {', '.join(edited)}. What is deleted stays in git: git show {head}:{edited[0]}")
-        if options.yes:
+        left.extend(left_behind(project, commits, queue))
+        if others := named_in(project, commits, queue):
+            print(f"{queue} is also named in: {', '.join(others)}")
+        if edited := edited_files(project, commits, queue):
+            where = shlex.quote(f"{project.head()[:10]}:{edited[0]}")
+            print(f"You edited {', '.join(edited)}. What is deleted stays in git: git show {where}")
+        if edited and options.yes and not delete_edited:
             raise TemplateError(
                 "Nothing was changed: with --yes, edited files are only deleted with --delete-edited "
                 "(make: DELETE_EDITED=1)."
             )
-        if not agreed(Options(), lambda: git(commits.folder, "diff", commits.old, "HEAD", "--", *edited)):
-            raise TemplateError("Nothing was changed.")
 
     with opened(project, fresh=False) as (releases, scratch, state):
         answers = answers_now(project, state) | {"queues": queues}
         commit = releases.commit(state["commit"])
         change = Change(f"Remove queue {queue}", commit, answers, dropped=queue, recorded=False)
-        return apply(project, options, releases, scratch, change, before_asking)
+        code = apply(project, options, releases, scratch, change, before_asking)
+    if code != NOT_DONE and left:
+        print("\nLeft behind, to be removed when no instance that has the queue runs any more:")
+        print("".join(f"  {one}\n" for one in left), end="")
+    return code
 
 
-def edited_files(project: Project, commits: Commits) -> list[str]:
-    """The files of the queue that goes which are not as the template made them."""
+def edited_files(project: Project, commits: Commits, queue: str) -> list[str]:
+    """The files of the queue that goes which are not as the template made them; `queues.yaml` if its entry isn't."""
     files = commits.dropped_files(project.prefix)
-    changed = git(commits.folder, "diff", "--name-only", "--diff-filter=AM", commits.old, "HEAD", "--", *files)
-    return changed.splitlines()
+    words = ("diff", "--name-only", "-z", "--diff-filter=AM", commits.old, "HEAD", "--", *files)
+    changed = list(filter(None, git(commits.folder, *words).split("\0")))
+    name = f"{project.prefix}{FILE}"
+    made, own = (entry(text_of_file(commits, commit, name), queue) for commit in (commits.old, "HEAD"))
+    return [*changed, name] if own and own != made else changed
 
 
-def _say_where_it_is_named(project: Project, commits: Commits, queue: str) -> None:
-    folders = [f"{project.prefix}{name}" for name in ("app", "tests")]
-    found = set(run_git(project.top, "grep", "-lwF", queue, "--", *folders).stdout.splitlines())
-    written = set(git(commits.folder, "diff", "--name-only", commits.old, "HEAD").splitlines())
-    others = sorted(found & written - set(commits.dropped_files(project.prefix)))
-    if others:
-        print(f"{queue} is also named in: {', '.join(others)}")
+def text_of_file(commits: Commits, commit: str, name: str) -> str:
+    """A file of a commit; empty if it has none."""
+    return text_of(name, blobs.read(commits.folder, tree(commits.folder, commit, name)).get(name, b""))
 
 
 def take_back(project: Project) -> int:

@@ -25,6 +25,7 @@ from queue_template.handlers import (
 )
 from queue_template.imports import with_missing_imports
 from queue_template.names import unbound
+from queue_template.packages import INIT, put_into
 
 TESTS = "tests/handlers/"
 TEMPLATES_OWN = {"__init__.py", "register_handlers.py", "conftest.py"}
@@ -42,6 +43,7 @@ class Finish:
         new: the template's, as they are to be.
         settled: names that are no conflict any more, and not deleted by the user either: the stub is somewhere else.
         by_hand: what the user has to do, in words.
+        kept: the names of modules in which a class of the user's handles a queue that is new.
     """
 
     before: Sources
@@ -51,9 +53,12 @@ class Finish:
     new: Sources
     settled: set[str] = field(default_factory=set)
     by_hand: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
 
     def run(self) -> None:
         """Put every stub where it belongs, with the imports it needs; say what could not be done."""
+        for name in self._added():
+            self._place(name)
         for name in self._changed(FOLDER):
             self._finish_handler(name)
         for name in self._changed(TESTS):
@@ -67,6 +72,26 @@ class Finish:
             own = name.startswith(folder) and PurePosixPath(name).name not in TEMPLATES_OWN
             if own and self.old.get(name, self.new[name]) != self.new[name]:
                 yield name
+
+    def _added(self) -> list[str]:
+        others = {*self.old, *self.before}
+        return [name for name in sorted(self.new) if name.startswith(FOLDER) and name not in others]
+
+    def _place(self, name: str) -> None:
+        """A new stub: none if a class handles the queue already, and in the package of its name if there is one."""
+        queue, package = PurePosixPath(name).stem, name.removesuffix(".py") + "/"
+        if found := homes(self.before).get(queue):
+            self.merged.pop(name, None)
+            self.kept += [home.name for home in found]
+        elif f"{package}{INIT}" in self.before:
+            made = put_into(package, queue, self.new[name], self.before, self.before[f"{package}{INIT}"])
+            if made is None:
+                self.by_hand.append(
+                    f"{name}: the package {package} hides it, and has no place for it. Move it in there."
+                )
+                return
+            self.merged.pop(name, None)
+            self.merged.update(made)
 
     def _finish_handler(self, name: str) -> None:
         old, new = self.old[name], self.new[name]

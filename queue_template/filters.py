@@ -47,6 +47,14 @@ def plain(top: Path, name: str, blob: str, driver: str) -> bytes:
         raise _fails(name, driver, error) from None
 
 
+def comes_back(top: Path, name: str, blob: str, driver: str, content: bytes) -> bool:
+    """Whether the filter makes this content of the blob: one that keeps a secret out of git doesn't, or it may fail."""
+    try:
+        return plain(top, name, blob, driver) == content
+    except TemplateError:
+        return False
+
+
 def filtered(top: Path, name: str, content: bytes, driver: str) -> str:
     """The blob that git has for a file with this content. Raises TemplateError if its filter fails."""
     try:

@@ -8,7 +8,9 @@ from queue_template import blobs
 from queue_template.content import Finish
 from queue_template.form import encoded_like, fitted, text_of
 from queue_template.git import git
+from queue_template.index import tree
 from queue_template.link import MADE_FROM
+from queue_template.loose import on_disk
 from queue_template.project import Project
 from queue_template.queues import FILE as QUEUES
 from queue_template.queues import left_to_do
@@ -19,7 +21,9 @@ def fit_renders(project: Project, old: Path, new: Path) -> None:
     names = {file.relative_to(new).as_posix() for file in new.rglob("*") if file.is_file()}
     pairs = {name: ((old / name).read_bytes(), (new / name).read_bytes()) for name in names if (old / name).is_file()}
     differ = {f"{project.prefix}{name}": name for name, (before, after) in pairs.items() if before != after}
-    for full, ours in blobs.read(project.top, "HEAD", differ).items():
+    committed = tree(project.top, "HEAD", project.prefix)
+    there = blobs.read(project.top, {name: committed[name] for name in differ.keys() & committed})
+    for full, ours in (there | on_disk(project, differ.keys() - committed)).items():
         name = differ[full]
         for folder, data in zip((old, new), fitted(name, ours, *pairs[name]), strict=True):
             (folder / name).write_bytes(data)
@@ -36,13 +40,13 @@ def take_over_record(project: Project, old: Path, new: Path, *, written: bool) -
 def finish_queues(folder: Path, prefix: str, old: str, new: str, unmerged: set[str]) -> list[str]:
     """What is left to the user in `queues.yaml` after a merge, in words. Arguments as those of `finish_modules`."""
     name = f"{prefix}{QUEUES}"
-    renders = [blobs.read(folder, commit, [name]).get(name, b"") for commit in (old, new)]
+    renders = [blobs.read(folder, tree(folder, commit, name)).get(name, b"") for commit in (old, new)]
     if name in unmerged or not (folder / name).is_file():
         return []
     return left_to_do(*(text_of(name, data) for data in (*renders, (folder / name).read_bytes())))
 
 
-def finish_modules(folder: Path, prefix: str, old: str, new: str, unmerged: set[str]) -> tuple[set[str], list[str]]:
+def finish_modules(folder: Path, prefix: str, old: str, new: str, unmerged: set[str]) -> Finish:
     """Have stubs land in the user's handlers, with the imports that they need, after a merge in `folder`.
 
     Args:
@@ -52,7 +56,7 @@ def finish_modules(folder: Path, prefix: str, old: str, new: str, unmerged: set[
         new: the one of what it has now.
         unmerged: the files that git could not merge.
 
-    Returns the files that are in order now, though git could not merge them, and what is left to the user, in words.
+    Returns what was done, with names from the project's folder on.
     """
     before, base, theirs = (_modules(folder, prefix, commit) for commit in ("HEAD", old, new))
     left = {name.removeprefix(prefix) for name in unmerged}
@@ -62,17 +66,20 @@ def finish_modules(folder: Path, prefix: str, old: str, new: str, unmerged: set[
     finish.run()
     for name, text in finish.merged.items():
         if text != merged.get(name) or name in left - finish.conflicts:
-            form = before[name] if name in before else (root / name).read_bytes()
+            form = before[name] if name in before else theirs.get(name, b"")
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_bytes(encoded_like(name, text, form))
             git(folder, "add", "--force", "--", f"{prefix}{name}")
-    return {f"{prefix}{name}" for name in finish.settled}, finish.by_hand
+    for name in merged.keys() - finish.merged.keys():
+        git(folder, "rm", "--quiet", "--force", "--", f"{prefix}{name}")
+    return finish
 
 
 def _modules(folder: Path, prefix: str, commit: str) -> dict[str, bytes]:
-    listed = blobs.names_in(folder, commit, f"{prefix}app", f"{prefix}tests")
-    found = blobs.read(folder, commit, [name for name in listed if name.endswith(".py")])
-    return {name.removeprefix(prefix): data for name, data in found.items()}
+    places = (f"{prefix}app/", f"{prefix}tests/")
+    listed = tree(folder, commit, prefix).items()
+    modules = {name: entry for name, entry in listed if name.startswith(places) and name.endswith(".py")}
+    return {name.removeprefix(prefix): data for name, data in blobs.read(folder, modules).items()}
 
 
 def _texts(modules: dict[str, bytes]) -> dict[str, str]:

@@ -38,6 +38,11 @@ def git_bytes(folder: Path, *arguments: str, environment: Mapping[str, str] | No
     return done.stdout
 
 
+def make_repository(folder: Path, kind: str, *arguments: str) -> None:
+    """`git init` in a folder. `kind` is `sha1` or `sha256`, whatever git's default is here."""
+    git(folder, "init", "--quiet", *arguments, environment={"GIT_DEFAULT_HASH": kind})
+
+
 def failed(command: str, said: str) -> TemplateError:
     """The error that has git's own words."""
     return TemplateError(f"git {command} failed: {said.strip()}")

@@ -33,7 +33,7 @@ def parsed(text: str) -> ast.Module | None:
     """The module; None for what is no Python, a conflict that waits for the user among it."""
     try:
         return ast.parse(text)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # what is nested too deep for Python
         return None
 
 

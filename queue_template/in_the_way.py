@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from queue_template.files import files_in, is_folder
+from queue_template.filters import comes_back, names_under_a_filter
 from queue_template.git import TemplateError, run_git
+from queue_template.handlers import FOLDER as HANDLERS
 from queue_template.index import LINK, SUBMODULE, Entry, joined
 from queue_template.plan import Step
 from queue_template.project import Project, some
@@ -49,15 +51,19 @@ def _at(project: Project, path: Path, step: Step, out: Path, going: set[str]) ->
     """What is wrong with what is at this very path; empty if nothing is."""
     if SUBMODULE in {entry.mode for entry in (step.before, step.disk) if entry}:
         return "a submodule"
+    package = path.with_suffix("")
+    if step.name.startswith(f"{project.prefix}{HANDLERS}") and not step.before and (package / "__init__.py").exists():
+        return f"a package of yours has its name, {package.relative_to(project.top).as_posix()}/"
     if not os.path.lexists(path):
         return ""  # of a tracked file that is not there, git knows: a sparse checkout
     if is_folder(path):
         inside = [file.relative_to(project.top).as_posix() for file in files_in(path)]
         own = [name for name in inside if name not in going]
         return "" if inside and not own else f"a folder, with {some(own)}" if own else "a folder"
+    if step.loose and path.is_file() and _blob_id(path.read_bytes(), step.loose.blob) == step.loose.blob:
+        return ""  # it is what was merged
     if step.before is not None:
-        same = _is(project, path, step.name, step.before)
-        return "" if same else "changed, and git was told not to look at it (assume-unchanged, skip-worktree)"
+        return _difference(project, path, step.name, step.before)
     if path == project.state_file or (step.disk and _same(path, out / step.name)):
         return ""  # the tool read it, or it is what the template brings
     return "a file of yours, which the template brings too"
@@ -78,15 +84,21 @@ def _blocked(project: Project, path: Path, going: set[str]) -> tuple[str, str] |
     return None
 
 
-def _is(project: Project, path: Path, name: str, entry: Entry) -> bool:
-    """Whether this is what is on disk, as far as git is concerned."""
+def _difference(project: Project, path: Path, name: str, entry: Entry) -> str:
+    """Why this is not what is on disk; empty if it is, as far as git is concerned, and git could bring it back."""
+    changed = "changed, and git was told not to look at it (assume-unchanged, skip-worktree)"
     link = path.is_symlink()
     if link != (entry.mode == LINK) and not (entry.mode == LINK and path.is_file()):  # a link is a file on Windows
-        return False
+        return changed
     content = os.fsencode(path.readlink()) if link else path.read_bytes()
     if _blob_id(content, entry.blob) == entry.blob:
-        return True
-    return not link and run_git(project.top, "hash-object", "--", name).stdout.strip() == entry.blob
+        return ""
+    if link or run_git(project.top, "hash-object", "--", name).stdout.strip() != entry.blob:
+        return changed
+    driver = names_under_a_filter(project.top, [name]).get(name)
+    if driver is None or comes_back(project.top, name, entry.blob, driver, content):
+        return ""
+    return f"it has what the filter {driver!r} keeps out of git"
 
 
 def _blob_id(content: bytes, like: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,12 @@ def tree(folder: Path, of: str, prefix: str = "") -> dict[str, Entry]:
         mode, _, blob = head.split()
         found[name] = Entry(mode, blob)
     return found
+
+
+def tracked_size(folder: Path, prefix: str) -> int:
+    """Bytes of all files below a folder that the index has, as far as they are on disk: git itself might fetch them."""
+    names = git(folder, "ls-files", "-z", "--", prefix or ".").split("\0")
+    return sum((folder / name).lstat().st_size for name in names if name and os.path.lexists(folder / name))
 
 
 def index(folder: Path, prefix: str = "") -> dict[str, Indexed]:

@@ -6,6 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from queue_template.filters import comes_back, names_under_a_filter
 from queue_template.git import SOMEBODY, git, git_bytes, run_git
 from queue_template.index import LINK, Entry, Indexed, put_into_index
 from queue_template.project import Project
@@ -39,8 +40,15 @@ def _as_they_are(project: Project, names: list[str]) -> dict[str, Entry]:
             blob = git_bytes(project.top, "hash-object", "-w", "--stdin", given=target).decode().strip()
             found[name] = Entry(LINK, blob)
         elif path.is_file():
-            done = run_git(project.top, "hash-object", "-w", "--", name)
-            # A filter that fails here is not what loses a file.
-            blob = done.stdout if done.returncode == 0 else git(project.top, "hash-object", "-w", "--no-filters", name)
-            found[name] = Entry("100755" if os.access(path, os.X_OK) else "100644", blob.strip())
+            found[name] = Entry("100755" if os.access(path, os.X_OK) else "100644", _blob(project, name))
     return found
+
+
+def _blob(project: Project, name: str) -> str:
+    """What git makes of a file. Neither a filter that fails here nor one that leaves something out loses it."""
+    done = run_git(project.top, "hash-object", "-w", "--", name)
+    blob, driver = done.stdout.strip(), names_under_a_filter(project.top, [name]).get(name)
+    content = (project.top / name).read_bytes()
+    if done.returncode == 0 and (driver is None or comes_back(project.top, name, blob, driver, content)):
+        return blob
+    return git(project.top, "hash-object", "-w", "--no-filters", "--", name).strip()

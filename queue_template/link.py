@@ -10,9 +10,9 @@ from typing import Any
 
 from queue_template.git import TemplateError, git_bytes
 from queue_template.index import Entry, Indexed, lay_out, tree
-from queue_template.launch import CRUFT, HOSTS, address, is_local
+from queue_template.launch import COPIER, CRUFT, HOSTS, address, is_local
 from queue_template.plan import Step
-from queue_template.project import Project, check_clean
+from queue_template.project import Project, check_clean, check_is_free, commit_command
 from queue_template.releases import CREDENTIALS, Releases
 from queue_template.render import call_cruft, write_state
 from queue_template.writing import carry_out
@@ -28,7 +28,7 @@ def link(project: Project, url: str, reference: str | None, name: str | None = N
 
     In a project that has a link, `url` is where its template has moved to.
     """
-    check_clean(project)
+    check_clean(project, (CRUFT, COPIER))
     url = lasting(url, Path.cwd())
     if CREDENTIALS.search(url.replace("://git@", "://")):
         raise TemplateError("Leave user and token out of the URL, which is committed: git has helpers.")
@@ -41,12 +41,15 @@ def link(project: Project, url: str, reference: str | None, name: str | None = N
         if name not in (None, there):
             raise TemplateError(f"There is a {there} already. To have {name} instead, leave out the URL.")
         return move(project, releases, url)
+    for one in {CRUFT, name or CRUFT}:
+        check_is_free(project, one)
     made = made_from(project)
     reference = reference or f"v{made['version']}"
     commit = releases.commit(reference, NAME_IT)
     state = made_by_cruft(releases.folder, commit, made["answers"]) | {"checkout": reference}
     stage(project, state, url, name or CRUFT)
-    print(f"Linked to {reference} of {url}, and staged. Then: git commit -m 'Link to the template'")
+    commit_it = commit_command(project, "Link to the template", [f"{project.prefix}{name or CRUFT}"])
+    print(f"Linked to {reference} of {url}, and staged. Then: {commit_it}")
     return 0
 
 
@@ -58,7 +61,8 @@ def move(project: Project, releases: Releases, url: str) -> int:
             f"{url} does not have the commit {state['commit'][:10]}, which the project is of. Is it another template?"
         )
     stage(project, state, url, project.state_file.name)
-    print(f"The template is now at {url}, and that is staged. Then: git commit -m 'The template has moved'")
+    commit_it = commit_command(project, "The template has moved", [f"{project.prefix}{project.state_file.name}"])
+    print(f"The template is now at {url}, and that is staged. Then: {commit_it}")
     return 0
 
 

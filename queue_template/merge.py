@@ -28,17 +28,21 @@ class Outcome:
 
     Attributes:
         conflicts: files that need the user.
-        mended: files in which both sides changed neighbouring lines, and both changes are there.
-        kept: files that the template no longer has, which are kept because the user edited them, or are the user's own.
+        mended: files in which both sides changed neighbouring lines, which were put together.
+        kept: files that the template no longer has, which are kept because the user edited them.
+        own: files of the user's own, in the place of the template's.
         stay_deleted: files that the user deleted and the template changed.
         by_hand: what is left to the user, in words.
+        loose: files that git does not have, and that are changed on disk alone.
     """
 
     conflicts: list[str] = field(default_factory=list)
     mended: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
+    own: list[str] = field(default_factory=list)
     stay_deleted: list[str] = field(default_factory=list)
     by_hand: list[str] = field(default_factory=list)
+    loose: list[str] = field(default_factory=list)
 
 
 def merge(project: Project, folder: Path, commits: Commits, state: dict[str, object]) -> Outcome:
@@ -48,13 +52,16 @@ def merge(project: Project, folder: Path, commits: Commits, state: dict[str, obj
     stages = _unmerged(folder)
     if done.returncode != 0 and not stages:
         raise TemplateError(f"git can't merge here: {done.stderr.strip()}")
-    outcome = Outcome(kept=list(commits.apart))
+    outcome = Outcome(own=list(commits.apart))
     for name, found in stages.items():
         _settle(project, folder, commits, name, found, outcome)
     unmerged = set(_unmerged(folder))
+    outcome.loose += sorted(commits.loose.keys() - {*outcome.kept, *outcome.own})
     outcome.by_hand += finish_queues(folder, project.prefix, commits.old, commits.new, unmerged)
-    settled, said = finish_modules(folder, project.prefix, commits.old, commits.new, unmerged)
-    outcome.by_hand += said
+    finish = finish_modules(folder, project.prefix, commits.old, commits.new, unmerged)
+    outcome.by_hand += finish.by_hand
+    outcome.own += [f"{project.prefix}{name}" for name in finish.kept]
+    settled = {f"{project.prefix}{name}" for name in finish.settled}
     for listed in (outcome.conflicts, outcome.stay_deleted):
         listed[:] = [name for name in listed if name not in settled]
     _rename_imports(project, folder)
@@ -103,7 +110,12 @@ def _unmerged(folder: Path) -> dict[str, set[int]]:
 
 def _settle(project: Project, folder: Path, commits: Commits, name: str, stages: set[int], outcome: Outcome) -> None:
     own = name.removeprefix(project.prefix)
-    if stages == {1, 3}:
+    if name in commits.loose and 2 in stages:
+        # No marks of a conflict, which git could not tell of, and nothing is deleted that git could not bring back.
+        git(folder, "checkout", "--ours", "--", name)
+        git(folder, "add", "--force", "--", name)
+        (outcome.own if 3 in stages else outcome.kept).append(name)
+    elif stages == {1, 3}:
         git(folder, "rm", "--quiet", "--cached", "--", name)
         (folder / name).unlink(missing_ok=True)
         outcome.stay_deleted.append(name)
@@ -115,7 +127,7 @@ def _settle(project: Project, folder: Path, commits: Commits, name: str, stages:
     elif stages == {2, 3} and own.startswith(OWNED):
         git(folder, "checkout", "--ours", "--", name)
         git(folder, "add", "--force", "--", name)
-        outcome.kept.append(name)
+        outcome.own.append(name)
     else:
         _mend(folder, name, own, stages, outcome)
 

@@ -12,16 +12,17 @@ KNOWN = {*dir(builtins), "__file__", "__name__", "__path__", "__class__"}
 def unbound(module: ast.Module) -> set[str]:
     """The names that are read where neither the module nor a function around binds them. None after `import *`."""
     bound = _bound(module)
-    return set() if "*" in bound else _unbound(module, bound | KNOWN)
-
-
-def _unbound(node: ast.AST, bound: set[str]) -> set[str]:
+    if "*" in bound:
+        return set()
     found: set[str] = set()
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Load) and child.id not in bound:
-            found.add(child.id)
-        inside = bound | _bound(child) if isinstance(child, (Scope, ast.ClassDef)) else bound
-        found |= _unbound(child, inside)
+    left: list[tuple[ast.AST, set[str]]] = [(module, bound | KNOWN)]
+    while left:  # and no recursion: an expression of 1500 terms is as deep
+        node, bound = left.pop()
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Load) and child.id not in bound:
+                found.add(child.id)
+            inside = bound | _bound(child) if isinstance(child, (Scope, ast.ClassDef)) else bound
+            left.append((child, inside))
     return found
 
 

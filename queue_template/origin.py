@@ -8,7 +8,7 @@ from typing import Any
 
 from queue_template.answers import answers_of
 from queue_template.git import TemplateError
-from queue_template.launch import COPIER, address, is_local
+from queue_template.launch import COPIER, CRUFT, address, is_local
 from queue_template.releases import version_of
 
 MARK = "# The template's: an update changes it. Which files are yours: README.md."
@@ -20,6 +20,11 @@ def in_copiers_words(state: dict[str, Any]) -> str:
     """The content of `.copier-answers.yml`, as the template's `copier_extension.py` has copier write it."""
     if state.get("directory"):
         raise TemplateError(f"{COPIER} can't say that the template is in the folder {state['directory']!r} of its own.")
+    if state.get("skip"):
+        raise TemplateError(
+            f"{COPIER} can't say what is left out. Move 'skip' from {CRUFT} to pyproject.toml: [tool.cruft] "
+            f"skip = {json.dumps(state['skip'], ensure_ascii=False)}"
+        )
     checkout = state.get("checkout") or ""  # a branch would not stay where it is
     said = {
         "_commit_hash": state["commit"],

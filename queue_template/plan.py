@@ -21,12 +21,14 @@ class Step:
         before: what the last commit has there.
         indexed: what the index is to have there; None for a file that goes.
         disk: what is to be on disk.
+        loose: what is on disk now of a file that git does not have, and is merged all the same.
     """
 
     name: str
     before: Entry | None
     indexed: Indexed | None
     disk: Entry | None
+    loose: Entry | None = None
 
     @property
     def conflict(self) -> bool:
@@ -46,10 +48,13 @@ def steps_of(project: Project, commits: Commits) -> list[Step]:
     entries = [entry for name in names if name in made for entry in made[name].stages.values()]
     entries += [entry for entry in on_disk.values() if entry]
     hand_over(project, commits, {entry.blob for entry in entries if entry.mode != SUBMODULE})
-    committed = tree(project.top, "HEAD", project.prefix) if commits.filtered else ours
+    committed = tree(project.top, "HEAD", project.prefix) if commits.filtered or commits.loose else ours
     steps = []
     for name in names:
         before, indexed, disk = committed.get(name), made.get(name), on_disk[name]
+        if name in commits.loose:
+            steps.append(Step(name, None, None, disk, commits.loose[name]))
+            continue
         if name in commits.filtered:
             stages = indexed.stages if indexed else {}
             git_has = {ours[name].blob: committed[name].blob} if name in ours else {}

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import re
+import os
+import shlex
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from queue_template import record
-from queue_template.answers import answers_of
+from queue_template.answers import check_state
 from queue_template.filters import names_under_a_filter, without_filters
 from queue_template.git import COMMAND, TemplateError, git, run_git
 from queue_template.launch import COPIER, CRUFT, link_file, read_link
 
 LINK = f"There is no .cruft.json. Link the project to its template, once: {COMMAND} link URL"
-LOCK = re.compile(r"^(?:\?\?| M|M |MM|A |AM) (?:.*/)?uv\.lock$")
+SHOWN = 8
+"""So many names fit on a screen."""
+READ = ("queues.yaml", ".queue-template.json", CRUFT, COPIER)
+"""Files that every change reads from the disk, and compares with what is committed."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +49,18 @@ class Project:
             raise TemplateError(LINK)
         if file.name == CRUFT and (self.path / COPIER).is_file():
             raise TemplateError(f"There are {CRUFT} and {COPIER}, and one links the project. Delete the other: git rm")
+        if file.is_symlink():
+            raise TemplateError(
+                f"{file.name} is a link, and nothing is written through one. Put the file itself there."
+            )
         try:
             state = read_link(file)
-            answers_of(state), state["template"], state["commit"]
+            check_state(state)
         except (ValueError, KeyError, TypeError) as error:
             check_nothing_is_left(self)
+            why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise TemplateError(
-                f"{file.name} can't be read ({error!r}); git has it as it was: git checkout HEAD -- {file.name}"
+                f"{file.name} can't be read ({why}); git has it as it was: git checkout HEAD -- {file.name}"
             ) from None
         return state
 
@@ -96,6 +106,12 @@ def find_project(start: Path | None = None) -> Project:
     return Project(path, Path(found.stdout.strip()), git(path, "rev-parse", "--show-prefix").strip())
 
 
+def check_is_free(project: Project, name: str) -> None:
+    """Raise TemplateError if something is where this file is to be: a dangling link, too, which git may ignore."""
+    if os.path.lexists(project.path / name):
+        raise TemplateError(f"{name} is in the way: it is there, and links the project to no template. Move it away.")
+
+
 def check_nothing_is_left(project: Project) -> None:
     """Raise TemplateError if an earlier update left conflicts, or was broken off.
 
@@ -120,15 +136,23 @@ def check_nothing_is_left(project: Project) -> None:
         )
 
 
-def check_clean(project: Project) -> None:
-    """Raise TemplateError unless all work in the project's folder is committed. Work elsewhere may lie."""
+def check_clean(project: Project, read: Iterable[str] = READ, written: Iterable[str] = ()) -> None:
+    """Raise TemplateError if an earlier merge is not at its end, or if work in these files is not committed.
+
+    Args:
+        project: the project; work in other files of it may lie.
+        read: files of the project, from its own folder on.
+        written: files that are to be written or deleted, from the repository's folder on.
+    """
     check_nothing_is_left(project)
-    # A lock is made anew by whatever runs next, and the template has none: it is in nobody's way.
-    dirty = [line[3:] for line in uncommitted(project) if not LOCK.search(line)]
+    names = {*written, *(f"{project.prefix}{name}" for name in read)}
+    dirty = [line[3:].removeprefix(project.prefix) for line in uncommitted(project) if line[3:] in names]
     if dirty:
+        those = shlex.join(dirty) if len(dirty) <= SHOWN else "."
         raise TemplateError(
-            f"Not committed: {some(dirty)}. Commit it or stash it first (git stash -u), so that what comes from the "
-            "template can be told from your own work, and undone without touching it."
+            f"Not committed, and in the way of this: {some(dirty)}. Commit it or stash it first (git stash push -u -- "
+            f"{those}), so that what comes from the template can be told from your own work, and undone "
+            "without touching it."
         )
 
 
@@ -145,12 +169,17 @@ def uncommitted(project: Project) -> list[str]:
     return [line for line in lines if line[3:] not in filtered]
 
 
-def staged_elsewhere(project: Project) -> bool:
-    """Whether there is work in the index that `git commit` would take along."""
-    staged = git(project.top, "diff", "--cached", "--name-only", "-z", "HEAD").split("\0")
-    return not all(name.startswith(project.prefix) for name in staged if name)
+def commit_command(project: Project, what: str, names: Collection[str]) -> str:
+    """The command that commits these files, from the repository's folder on, and no other work that is staged."""
+    command = f"git commit -m {shlex.quote(what)}"
+    staged = git(project.top, "diff", "--cached", "--name-only", "--no-renames", "-z", "HEAD").split("\0")
+    own = [name for name in staged if name in names]
+    if len(own) == len(staged) - 1:  # the last is empty
+        return command
+    whole = all(line.startswith("??") or line[3:] in names for line in uncommitted(project))
+    return f"{command} -- {'.' if whole else shlex.join(name.removeprefix(project.prefix) for name in own)}"
 
 
 def some(names: list[str]) -> str:
     """As many of the names as fit on a screen."""
-    return ", ".join(names[:8]) + (f", and {len(names) - 8} more" if len(names) > 8 else "")
+    return ", ".join(names[:SHOWN]) + (f", and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

@@ -36,7 +36,7 @@ def entries(text: str) -> Entries | None:
     """The entries of a `queues.yaml` that have a name. None if it can't be read."""
     try:
         document = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):  # a date that none is, what is nested too deep
         return None
     found = document.get("queues") if isinstance(document, dict) else None
     if not isinstance(found, list):
@@ -64,6 +64,7 @@ def answers_now(project: Project, state: dict[str, Any]) -> dict[str, Any]:
     sources = {
         file.relative_to(project.path).as_posix(): text_of(file.name, file.read_bytes())
         for file in sorted(folder.rglob("*.py"))
+        if file.is_file()  # no folder, no pipe, no dangling link, which is how Emacs locks a file
     }
     return answers | {"queues": queues_now(answers, found, homes(sources))}
 
@@ -84,10 +85,14 @@ def queues_now(answers: dict[str, Any], found: Entries, handlers: dict[str, list
     return "; ".join(_with_types(parts[name], handlers.get(name, [])) for name in order) or given
 
 
+def kind_of(one: dict[str, Any]) -> str:
+    """The `type` of an entry: a provider of the template's, or another one."""
+    return DEFAULT.sub(r"\1", str(one.get("type")))
+
+
 def _head(answers: dict[str, Any], one: dict[str, Any]) -> str:
     """A queue without its types, in the answer's grammar; what is as in the other answers is left out."""
-    given = str(one.get("type"))
-    kind = DEFAULT.sub(r"\1", given)
+    kind = kind_of(one)
     provider = kind if kind in PROVIDERS else "memory"
     dlq = one.get("enable_dlq")
     text = str(one["name"]) if provider == answers["provider"] else f"{one['name']}@{provider}"
@@ -118,11 +123,20 @@ def says_itself(project: Project, before: dict[str, Any], after: dict[str, Any])
     It may not if a render of what it says would lack a provider, or have a queue that is gone.
     """
     old, new = (state["context"]["cookiecutter"] for state in (before, after))
-    dropped = [json.loads(answers["__plan"])["dropped"] for answers in (old, new) if "__plan" in answers]
+    dropped = [_dropped(answers) for answers in (old, new)]
     gone = set(queue_names(old["queues"])) - set(queue_names(new["queues"]))
     others = [{**answers_of(state), "queues": ""} for state in (before, after)]
     same = before["commit"] == after["commit"] and others[0] == others[1]
-    return same and len(dropped) == 2 and dropped[0] == dropped[1] and not gone and entries_of(project) is not None
+    return same and dropped[0] is not None and dropped[0] == dropped[1] and not gone and entries_of(project) is not None
+
+
+def _dropped(answers: dict[str, Any]) -> list[str] | None:
+    """What a render leaves out, as the template noted it. None if it didn't, as once, or if that can't be read."""
+    try:
+        found: list[str] = json.loads(answers["__plan"])["dropped"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return found
 
 
 def check_new(project: Project, names: Iterable[str]) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
 
-from queue_template.git import COMMAND, TemplateError, git, run_git
+from queue_template.git import COMMAND, TemplateError, git, make_repository, run_git
 from queue_template.launch import address
 
 RELEASE = re.compile(r"v?(\d+)\.(\d+)\.(\d+)")
@@ -45,7 +46,9 @@ class Releases:
         self.folder = mirror
         self._shown = without_secrets(url)
         self._url, self._environment = address(url, base)
-        git(mirror.parent, "init", "--quiet", "--bare", str(mirror))
+        if mirror.exists() and self._run("rev-parse", "--show-object-format").stdout.strip() == "sha256":
+            shutil.rmtree(mirror)  # git made it when that was its default, and nothing can be fetched into it
+        make_repository(mirror.parent, "sha1", "--bare", str(mirror))  # cruft reads no other
 
     def fetch(self, advice: str = MOVED) -> None:
         """Bring the mirror up to date. Raises TemplateError, which ends with the advice."""

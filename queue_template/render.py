@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from typing import Any
 from queue_template.git import TemplateError, clean_environment
 from queue_template.launch import COPIER
 from queue_template.origin import in_copiers_words
+from queue_template.skip import leave_out
 
 CRUFT = (sys.executable, "-I", "-X", "utf8", "-m", "cruft")
 """In a process of its own, since a template's extension is imported; isolated, so that nothing of the project's is."""
@@ -57,9 +57,7 @@ def render(
     call_cruft("create", *options, "--output-dir", str(folder), str(clone), scratch=temporary)
     (project,) = (path for path in folder.iterdir() if path.is_dir())
     project, made = with_state(project, state)
-    for pattern in skip:
-        for path in list(project.glob(pattern)):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    leave_out(project, skip)
     return Render(project, made)
 
 

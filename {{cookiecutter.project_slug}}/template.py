@@ -67,18 +67,23 @@ def read_link(file: Path) -> dict[str, Any]:
     """What this file says, in cruft's words. Raises ValueError, KeyError or TypeError if it can't be read."""
     text = file.read_text(encoding="utf-8")
     if file.name == CRUFT:
-        state: dict[str, Any] = json.loads(text)
-        return state
+        state: Any = json.loads(text)
+        if not isinstance(state, dict):
+            raise TypeError("it must be an object")
+        return _with_texts(state)
     lines = (line.partition(": ") for line in text.splitlines() if line.strip() and not line.startswith("#"))
     said = {name: json.loads(value) for name, _, value in lines}
     answers = {"_polled_kit" if name == "polled_kit" else name: said[name] for name in said if name[0] != "_"}
     context = {"cookiecutter": answers}
-    return {
-        "template": said["_src_path"],
-        "commit": said["_commit_hash"],
-        "checkout": said["_commit"],
-        "context": context,
-    }
+    state = {"template": said["_src_path"], "commit": said["_commit_hash"], "checkout": said["_commit"]}
+    return _with_texts(state | {"context": context})
+
+
+def _with_texts(state: dict[str, Any]) -> dict[str, Any]:
+    for name in ("template", "commit"):
+        if not isinstance(state[name], str):
+            raise TypeError(f"{name} must be text")
+    return state
 
 
 def run(text: str, base: Path, commit: str, arguments: list[str]) -> int:

@@ -59,10 +59,12 @@ def test_a_yes_on_standard_input_is_a_yes_wherever_it_comes_from(project: Projec
     assert "M  app/queue/policy.py" in status(project)
 
 
-def test_what_was_edited_is_asked_for_once_more(project: Project) -> None:
+def test_what_was_edited_is_said_before_the_one_question(project: Project) -> None:
     fill_in(project)
     commit(project.path, "Work")
-    assert "You edited" in script(project, "remove-queue", "orders", typed="y\n", code=1)
+    said = script(project, "remove-queue", "orders", typed="n\n", code=1)
+    assert said.index("You edited") < said.index("Do this?")
+    assert said.count("Do this?") == 1
     assert status(project) == []
-    script(project, "remove-queue", "orders", typed="y\ny\n")
+    script(project, "remove-queue", "orders", typed="y\n")
     assert f"D  {HANDLER}" in status(project)

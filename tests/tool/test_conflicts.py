@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import Project
 from tests.releases import RELEASES, change, publish
-from tests.repository import commit
+from tests.repository import GIT, commit
 from tests.tool.script import HANDLER, STUB, answers, conflicting, script, status
 
 
@@ -89,3 +89,17 @@ def test_marks_and_rej_files_that_the_user_committed_as_data_of_tests_stop_nothi
     assert project.read("README.md").endswith(f"\n{marks}")
     script(project, "undo")
     assert status(project) == []
+
+
+@pytest.mark.parametrize("by", ["attribute", "setting"])
+def test_how_the_user_has_git_merge_otherwise_does_not_count(
+    project: Project, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    if by == "attribute":
+        (project.path / ".gitattributes").write_text("*.py merge=union\n", encoding="utf-8")
+    else:
+        (tmp_path / "config").write_text("[merge]\n\tdefault = union\n", encoding="utf-8")
+        monkeypatch.setitem(GIT, "GIT_CONFIG_GLOBAL", str(tmp_path / "config"))
+    conflicting(project, repository)
+    script(project, "update", "--yes", code=3)
+    assert "<<<<<<< HEAD\nMAX_CRASHES = 9\n|||||||" in project.read("app/queue/policy.py")

@@ -132,3 +132,50 @@ def test_a_stub_whose_prose_is_new_conflicts_with_nothing_in_a_handler(project: 
     publish(repository, STUB)
     script(project, "update", "--yes")
     assert project.read(HANDLER) == before
+
+
+def add_to_package(project: Project, code: str, *others: str) -> str:
+    """`add-queue more: one`, where `more` is a package of the user's already."""
+    folder = project.path / "app/queue/handlers/more"
+    folder.mkdir()
+    (folder / "__init__.py").write_text(code, encoding="utf-8")
+    for name in others:
+        (folder / name).write_text('"""Mine."""\n', encoding="utf-8")
+    commit(project.path, "A package")
+    return script(project, "add-queue", "--yes", "more: one")
+
+
+def types_of_more(project: Project) -> list[str]:
+    project.run("pytest", "-q", "-p", "no:cacheprovider", "tests/handlers")
+    return project.run("python", "-c", START.replace("orders", "more")).split()
+
+
+def test_a_queue_whose_package_is_there_gets_its_stub_in_it(project: Project) -> None:
+    said = add_to_package(project, '"""Mine."""\n\nLIMIT = 3\n', "prices.py", "handler.py")
+    assert "new       app/queue/handlers/more/more_handler.py" in said
+    assert not (project.path / "app/queue/handlers/more.py").exists()
+    assert types_of_more(project) == ["one"]
+    imported = "from app.queue.handlers.more.more_handler import MoreHandler as MoreHandler\n"
+    assert project.read("app/queue/handlers/more/__init__.py") == f'"""Mine."""\n\n{imported}\nLIMIT = 3\n'
+    commit(project.path, "Added")
+    script(project, "add-type", "--yes", "more", "two")
+    assert types_of_more(project) == ["one", "two"]
+    project.run("ruff", "check", "--no-cache", ".")
+
+
+def test_a_queue_that_a_class_in_a_package_handles_already_gets_no_second_one(project: Project) -> None:
+    code = "class MoreHandler:\n    async def one(self, message: dict[str, object]) -> None:\n        pass\n"
+    said = add_to_package(project, code)
+    assert "note      app/queue/handlers/more/__init__.py: stays as you have it" in said
+    assert "more.py" not in said.replace("tests/handlers/test_more.py", "")
+    assert types_of_more(project) == ["one"]
+    assert project.read("app/queue/handlers/more/__init__.py") == code
+
+
+def test_a_package_that_git_does_not_have_yet_is_in_the_way(project: Project) -> None:
+    folder = project.path / "app/queue/handlers/more"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("", encoding="utf-8")
+    said = script(project, "add-queue", "--yes", "more: one", code=1)
+    assert "app/queue/handlers/more.py: a package of yours has its name, app/queue/handlers/more/" in said
+    assert status(project) == ["?? app/queue/handlers/more/"]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from queue_template import change as changing
 from queue_template import commands
-from queue_template.change import Options
+from queue_template.change import Options, opened
 from queue_template.project import find_project
 from tests.conftest import Project
 from tests.repository import commit, environment, run
@@ -76,6 +77,31 @@ def test_only_the_projects_own_folder_is_taken_apart_and_in_gits_folder_if_there
     assert commands.add_queue(find_project(project.path), Options(yes=True), "invoices") == 0
     assert seen == [{".git", "services", "queue-service"}]
     assert {path.name for path in own.glob("template-*")} == {"template-undo"}
+
+
+def test_the_advice_to_stash_takes_no_work_of_another_folder(project: Project) -> None:
+    other = project.path.parents[1] / "other"
+    (other / "untracked.py").write_text("work\n", encoding="utf-8")
+    (project.path / "queues.yaml").write_text(project.read("queues.yaml") + "# mine\n", encoding="utf-8")
+    said = script(project, "add-queue", "--yes", "invoices", code=1)
+    command = said.partition("(")[2].partition(")")[0]
+    assert command == "git stash push -u -- queues.yaml"
+    run(project.path, *command.split())
+    assert status(project) == ["?? other/untracked.py"]
+
+
+def test_the_room_that_is_needed_counts_what_the_project_has(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
+    room = vars(changing)["ROOM"] + 5 * 2**20
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=room))
+    own = project.path.parents[1] / ".git"
+    for size, in_own in ((2**20, False), (8 * 2**20, True)):
+        (project.path / "data.bin").write_bytes(b"0" * size)
+        (project.path.parents[1] / "other" / "data.bin").write_bytes(b"0" * 20 * 2**20)
+        commit(project.path, "Data")
+        with opened(find_project(project.path), fresh=False) as (_, scratch, _):
+            assert scratch.is_relative_to(own) == in_own
 
 
 def test_a_file_that_the_user_moved_to_another_folder_stays_there(project: Project) -> None:

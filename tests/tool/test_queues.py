@@ -119,3 +119,34 @@ def test_an_edited_handler_is_only_deleted_if_the_user_says_so_and_git_keeps_it(
     assert 'logger.debug("mine")' in run(project.path, "git", "show", f"{head[:10]}:{HANDLER}")
     commit(project.path, "Removed")
     assert "the only queue" in script(project, "remove-queue", "--yes", "user_channel", code=1)
+
+
+def test_an_entry_that_was_edited_is_only_deleted_if_the_user_says_so(project: Project) -> None:
+    text = project.read("queues.yaml")
+    head, name, entry = text.partition("  - name: orders\n")
+    entry = entry.replace("max_attempts: 5", "max_attempts: 77  # agreed with the shop")
+    (project.path / "queues.yaml").write_text(f"{head}{name}{entry}", encoding="utf-8")
+    commit(project.path, "Agreed")
+    said = script(project, "remove-queue", "--yes", "orders", code=1)
+    assert "You edited queues.yaml. What is deleted stays in git: git show " in said
+    assert status(project) == []
+    script(project, "remove-queue", "--yes", "--delete-edited", "orders")
+    assert "agreed" not in project.read("queues.yaml")
+
+
+def test_what_a_removed_queue_leaves_behind_is_said_with_the_command_for_it(project: Project) -> None:
+    script(project, "add-queue", "--yes", "more@redis")
+    folder = project.path / "app/queue/handlers/more"
+    folder.mkdir()
+    (project.path / "app/queue/handlers/more.py").rename(folder / "__init__.py")
+    commit(project.path, "A package")
+    said = script(project, "remove-queue", "--yes", "more")
+    assert "  app/queue/handlers/more, which handles it: git rm -r app/queue/handlers/more\n" in said
+    places = "more, quarantine_more, dlq_more, parked_more, retry_more_delayed"
+    assert (
+        f"at redis, as far as they are there, and with their messages: {places}. For each: redis-cli DEL NAME" in said
+    )
+    script(project, "undo")
+    script(project, "add-queue", "--yes", "fast@memory")
+    commit(project.path, "One in memory")
+    assert "Left behind" not in script(project, "remove-queue", "--yes", "fast")

@@ -45,17 +45,28 @@ def test_text_of_breaking_changes_is_shown_before_an_update_across_them(project:
     assert "BREAKING" not in script(project, "update", "--yes")
 
 
-def test_a_dirty_tree_is_refused_and_the_reason_said(project: Project) -> None:
+def test_only_what_a_command_would_write_has_to_be_committed(project: Project) -> None:
     fill_in(project)
-    said = script(project, "add-queue", "--yes", "more", code=1)
-    assert f"Not committed: {HANDLER}. Commit it or stash it first" in said
-    assert run(project.path, "git", "diff", "--name-only").splitlines() == [HANDLER]
-
-
-def test_a_lock_that_is_not_committed_is_in_nobodys_way(project: Project) -> None:
     (project.path / "uv.lock").write_text("version = 1\n", encoding="utf-8")
-    script(project, "add-type", "--yes", "orders", "order.paid")
-    assert "order.paid" in project.read(HANDLER)
+    change(project.path / "README.md", "[Português]", "[Em português]")
+    run(project.path, "git", "add", "README.md")
+    work = status(project)
+    said = script(project, "add-type", "--yes", "orders", "order.paid", code=1)
+    assert f"Not committed, and in the way of this: {HANDLER}. Commit it or stash it first" in said
+    assert status(project) == work
+    said = script(project, "add-queue", "--yes", "more", code=0)
+    command = "git commit -m 'Add queue more' -- app/queue/handlers/more.py queues.yaml tests/handlers/test_more.py\n"
+    assert command in said
+    script(project, "undo")
+    assert status(project) == work
+    script(project, "add-queue", "--yes", "more")
+    run(project.path, "sh", "-c", command)
+    assert status(project) == work
+    assert "Not committed, and in the way of this: README.md." in script(project, "set", "project_name=B", code=1)
+    change(project.path / "queues.yaml", "max_attempts: 5", "max_attempts: 6")
+    said = script(project, "add-queue", "--yes", "third", code=1)
+    assert "Not committed, and in the way of this: queues.yaml. Commit it or stash" in said
+    assert "git stash push -u -- queues.yaml)" in said
 
 
 def test_a_fresh_clone_after_a_squash_merge_takes_a_second_update(

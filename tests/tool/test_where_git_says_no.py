@@ -158,3 +158,36 @@ def test_a_git_that_finds_no_bare_repository_by_itself_is_told_of_the_mirror(
     root = str(Path(__file__).parents[2])
     run(project.path, *arguments, PYTHONPATH=root, GIT_CONFIG_GLOBAL=str(tmp_path / "config"))
     assert "MAX_CRASHES = 7" in project.read(POLICY)
+
+
+def test_repositories_of_its_own_are_of_the_format_they_have_to_be_of(project: Project, repository: Path) -> None:
+    mirror = project.path / ".git/queue-template.git"
+    run(project.path, "git", "init", "--quiet", "--bare", "--object-format=sha256", str(mirror))
+    publish(repository, CORE)
+    arguments = (sys.executable, "-m", "queue_template", "update", "--yes")
+    root = str(Path(__file__).parents[2])
+    run(project.path, *arguments, PYTHONPATH=root, GIT_DEFAULT_HASH="sha256")
+    assert "MAX_CRASHES = 7" in project.read(POLICY)
+    assert "Up to date: v0.2.0" in script(project, "status")
+
+
+def test_what_a_filter_keeps_out_of_git_is_neither_overwritten_nor_lost(project: Project, repository: Path) -> None:
+    scrub = "import re, sys; print(re.sub('KEY = .*', 'KEY = 0', sys.stdin.read()), end='')"
+    run(project.path, "git", "config", "filter.scrub.clean", f'"{sys.executable}" -c "{scrub}"')
+    attribute(project, f"{POLICY} filter=scrub")
+    plain = project.read(POLICY)
+    (project.path / POLICY).write_text(f"{plain}\nKEY = 0\n", encoding="utf-8")
+    commit(project.path, "Without the key")
+    (project.path / POLICY).write_text(f"{plain}\nKEY = 7\n", encoding="utf-8")
+    assert status(project) == []
+    before = everything(project.path)
+    publish(repository, CORE)
+    said = script(project, "update", "--yes", code=1)
+    assert f"{POLICY}: it has what the filter 'scrub' keeps out of git" in said
+    assert everything(project.path) == before
+    (project.path / POLICY).write_text(f"{plain}\nKEY = 0\n", encoding="utf-8")
+    script(project, "update", "--yes")
+    (project.path / POLICY).write_text(f"{project.read(POLICY)}KEY = 78\n", encoding="utf-8")
+    kept = script(project, "undo").split("git diff HEAD ")[1].split(",")[0]
+    assert project.read(POLICY) == f"{plain}\nKEY = 0\n"
+    assert run(project.path, "git", "show", f"{kept}:{POLICY}").endswith("KEY = 78\n")
