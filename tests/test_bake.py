@@ -17,7 +17,7 @@ POLLED_KIT = {f"app/queue/broker/{name}.py" for name in ("batches", "consumer", 
 """The half of the kit for providers that is for polled brokers alone."""
 MOST_LINES = {"rabbitmq": 1_200, "redis": 1_200, "nats": 1_200, "memory": 300}
 """Of Python in a provider: more, and it says what the kit should say, or the core."""
-INSTEAD_OF_A_LIBRARY = {"outgoing.py"}
+INSTEAD_OF_A_LIBRARY = {"frames.py", "outgoing.py"}
 """What stands in for a part of the broker's library, and could be left out, is nothing that a provider says."""
 SHARED = "app/queue/"
 """What is compared with the template's own tree. All other files of a default bake are named here."""
