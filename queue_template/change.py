@@ -16,7 +16,7 @@ from queue_template.apart import Commits, set_apart
 from queue_template.fitting import fit_renders, take_over_record
 from queue_template.git import COMMAND, TemplateError, git
 from queue_template.in_the_way import check_nothing_is_in_the_way
-from queue_template.index import lay_out, tracked_size, tree
+from queue_template.index import lay_out, lay_out_raw, tracked_size, tree
 from queue_template.lines import LINE
 from queue_template.mend import OURS
 from queue_template.merge import Outcome, merge
@@ -117,7 +117,10 @@ def apply(
     if options.diff:
         print(git(tried, "diff", "HEAD"))
     steps, out = steps_of(project, commits), scratch / "out"
-    lay_out(project.top, {step.name: step.disk for step in steps if step.disk}, out)
+    lay_out(project.top, {step.name: step.disk for step in steps if step.disk and not step.is_loose}, out)
+    for step in steps:
+        if step.disk and step.is_loose:  # as it is: git, which ignores it, converts nothing of it
+            lay_out_raw(project.top, step.name, step.disk, out)
     names = [step.name for step in steps]
     check_clean(project, written=names)
     check_nothing_is_in_the_way(project, steps, out)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from queue_template.git import TemplateError
 from queue_template.handlers import (
     FOLDER,
     Home,
@@ -86,10 +87,10 @@ class Finish:
         elif f"{package}{INIT}" in self.before:
             made = put_into(package, queue, self.new[name], self.before, self.before[f"{package}{INIT}"])
             if made is None:
-                self.by_hand.append(
-                    f"{name}: the package {package} hides it, and has no place for it. Move it in there."
+                raise TemplateError(
+                    f"{name} would be hidden by the package {package}, and that has no place for it: its {INIT} is no "
+                    "Python, or each name that it could have is taken. Make room there, and try again."
                 )
-                return
             self.merged.pop(name, None)
             self.merged.update(made)
 

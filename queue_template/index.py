@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from queue_template.git import git, run_git
+from queue_template.git import git, git_bytes, run_git
 
 LINK, SUBMODULE = "120000", "160000"
 
@@ -93,6 +93,15 @@ def lay_out(folder: Path, wanted: Mapping[str, Entry], into: Path) -> None:
     put_into_index(folder, {name: Indexed({0: entry}) for name, entry in wanted.items()}, environment)
     git(folder, "checkout-index", "--all", "--quiet", f"--prefix={into.as_posix()}/", environment=environment)
     Path(environment["GIT_INDEX_FILE"]).unlink()
+
+
+def lay_out_raw(folder: Path, name: str, entry: Entry, into: Path) -> None:
+    """Write this file below `into`, byte for byte, whatever filter or end of line git has for it."""
+    file = into / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(git_bytes(folder, "cat-file", "blob", entry.blob))
+    if entry.mode == "100755":
+        file.chmod(0o755)
 
 
 def refresh(folder: Path, names: Iterable[str]) -> None:

@@ -28,7 +28,7 @@ def left_behind(project: Project, commits: Commits, queue: str) -> list[str]:
 
 
 def _handlers(project: Project, commits: Commits, queue: str) -> list[str]:
-    """Modules of the user's own that handle the queue: without it, the service doesn't start."""
+    """Modules of the user's own that handle the queue, which the service then warns of at its start."""
     entries = tree(commits.folder, "HEAD", project.prefix).items()
     own = {name.removeprefix(project.prefix): entry for name, entry in entries if name.endswith(".py")}
     found = blobs.read(commits.folder, {name: entry for name, entry in own.items() if name.startswith(FOLDER)})

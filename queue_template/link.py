@@ -60,20 +60,25 @@ def move(project: Project, releases: Releases, url: str) -> int:
         raise TemplateError(
             f"{url} does not have the commit {state['commit'][:10]}, which the project is of. Is it another template?"
         )
-    stage(project, state, url, project.state_file.name)
+    if not stage(project, state, url, project.state_file.name):
+        print(f"The template is at {url} already. Nothing was changed.")
+        return 0
     commit_it = commit_command(project, "The template has moved", [f"{project.prefix}{project.state_file.name}"])
     print(f"The template is now at {url}, and that is staged. Then: {commit_it}")
     return 0
 
 
-def stage(project: Project, state: dict[str, Any], url: str, name: str) -> None:
-    """Write and stage the file of this name, with this address of the template."""
+def stage(project: Project, state: dict[str, Any], url: str, name: str) -> bool:
+    """Write and stage the file of this name, with this address of the template. False if it is so already."""
     state["template"] = state["context"]["cookiecutter"]["_template"] = url
-    put_links(project, "Link to the template", {name: state})
+    return put_links(project, "Link to the template", {name: state})
 
 
-def put_links(project: Project, what: str, states: dict[str, dict[str, Any] | None]) -> None:
-    """Have the files of these names say this, on disk and in the index; None is for one that goes. `undo` knows it."""
+def put_links(project: Project, what: str, states: dict[str, dict[str, Any] | None]) -> bool:
+    """Have the files of these names say this, on disk and in the index; None is for one that goes. `undo` knows it.
+
+    False if it is so already.
+    """
     committed = tree(project.top, "HEAD", project.prefix)
     with tempfile.TemporaryDirectory(prefix="template-") as folder:
         scratch, steps = Path(folder).resolve(), []
@@ -92,6 +97,7 @@ def put_links(project: Project, what: str, states: dict[str, dict[str, Any] | No
         lay_out(project.top, {step.name: step.disk for step in steps if step.disk}, scratch / "out")
         if steps:
             carry_out(project, what, steps, scratch / "out")
+    return bool(steps)
 
 
 def made_by_cruft(template: Path, commit: str, answers: dict[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,11 @@ class Step:
     loose: Entry | None = None
 
     @property
+    def is_loose(self) -> bool:
+        """Whether git is to have none of it, though it is on disk."""
+        return self.indexed is None and self.disk is not None
+
+    @property
     def conflict(self) -> bool:
         """Whether the user has to resolve it."""
         return self.indexed is not None and 0 not in self.indexed.stages

@@ -21,6 +21,8 @@ SHOWN = 8
 """So many names fit on a screen."""
 READ = ("queues.yaml", ".queue-template.json", CRUFT, COPIER)
 """Files that every change reads from the disk, and compares with what is committed."""
+OF_YOUR_OWN = {"MERGE_HEAD": "merge", "CHERRY_PICK_HEAD": "cherry-pick", "REVERT_HEAD": "revert"}
+"""Files in git's own folder while such a thing goes on, and what it is."""
 
 
 @dataclass(frozen=True)
@@ -129,11 +131,18 @@ def check_nothing_is_left(project: Project) -> None:
     others = git(project.path, "ls-files", "--others", "--exclude-standard", "--full-name", "-z").split("\0")
     left |= {name for name in others if name.endswith(".rej")}
     if left:
+        there = "" if any(name.startswith(project.prefix) for name in left) else " in the folder of that project"
         raise TemplateError(
             f"Conflicts of an earlier merge are left in: {some(sorted(left))}. Resolve "
             "them and commit (apply by hand what is in a .rej file, then delete it), or take the merge back: "
-            f"{COMMAND} undo, or git merge --abort if it was a merge of your own"
+            f"{COMMAND} undo{there}, or git merge --abort if it was a merge of your own"
         )
+    for name, what in OF_YOUR_OWN.items():
+        if (project.git_folder() / name).exists():
+            raise TemplateError(
+                f"A {what} of your own is not at its end, and git commits no part of one. First: "
+                f"git {what} --continue, or git {what} --abort"
+            )
 
 
 def check_clean(project: Project, read: Iterable[str] = READ, written: Iterable[str] = ()) -> None:

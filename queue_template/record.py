@@ -37,6 +37,11 @@ class Touched:
     disk: str | None
     written: str | None
 
+    @property
+    def loose(self) -> bool:
+        """Whether git has none of it, before and then: somebody's rule has it ignore the folder."""
+        return self.committed is None and self.indexed is None and self.staged is None
+
 
 @dataclass(frozen=True)
 class Record:

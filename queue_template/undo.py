@@ -57,7 +57,7 @@ def undo(project: Project) -> str:
         _set_back(project, record, found)
     except OSError as error:
         raise TemplateError(f"Not all could be set back: {error}. Then try again; nothing is lost.") from None
-    return "\n".join([f"Undone: {record.what}.{_where(kept)}", *_beside(found)])
+    return "\n".join([f"Undone: {record.what}.{_where(kept)}", *_beside(record, found)])
 
 
 def take_back(project: Project, record: Record) -> list[str]:
@@ -71,7 +71,9 @@ def take_back(project: Project, record: Record) -> list[str]:
 def find(project: Project, record: Record, *, edited_too: bool) -> Found:
     """What is still as the command made it.
 
-    `edited_too`: where the index is, what is on disk counts as the command's, edited since.
+    What git ignores goes with the rest: it stays if all else is committed, or in a stash.
+
+    `edited_too`: where the index is, what is on disk counts as the command's, edited since; and where git ignores it.
     """
     folder = project.undo_folder()
     committed, indexed = tree(project.top, "HEAD", project.prefix), index(project.top, project.prefix)
@@ -85,7 +87,7 @@ def find(project: Project, record: Record, *, edited_too: bool) -> Found:
         written = disk == one.written or (not record.done and disk in UNFINISHED and _has_original(folder, number, one))
         if staged:
             found.index.append(one)
-        if disk != one.disk and (written or (edited_too and staged)):
+        if disk != one.disk and (written or (edited_too and (staged or one.loose))):
             found.disk[number] = disk
             if not written:
                 found.edited.append(one.name)
@@ -93,6 +95,9 @@ def find(project: Project, record: Record, *, edited_too: bool) -> Found:
             disk != one.disk and number not in found.disk
         ):
             found.left.append(one.name)
+    of_git = {number for number, one in enumerate(record.touched) if not one.loose}
+    if record.done and of_git and not found.index and not of_git & found.disk.keys():
+        found.disk, found.edited = {}, []
     return found
 
 
@@ -162,7 +167,7 @@ def _where(kept: str | None) -> str:
     return f" What was there is kept in {short}: git diff HEAD {short}, or for one file: git checkout {short} -- FILE"
 
 
-def _beside(found: Found) -> list[str]:
+def _beside(record: Record, found: Found) -> list[str]:
     lines = []
     if found.edited:
         lines.append(f"You had changed {some(found.edited)} since: that is there, too.")
@@ -170,12 +175,13 @@ def _beside(found: Found) -> list[str]:
         lines.append(f"Left, since it is committed (git revert takes it back): {some(found.committed)}")
     if found.left:
         lines.append(f"Left as you have it, since it is not what the change wrote: {some(found.left)}")
-        lines.append("To have one of these as in the last commit, too: git checkout HEAD -- FILE")
+        if any(one.committed and one.name in found.left for one in record.touched):
+            lines.append("To have one of these as in the last commit, too: git checkout HEAD -- FILE")
     return lines
 
 
 def _nothing(record: Record, found: Found) -> str:
-    if len(found.committed) == len(record.touched):
+    if len(found.committed) == sum(not one.loose for one in record.touched):
         return (
             f"'{record.what}' is committed, so there is nothing to undo; what was committed is taken back by: "
             "git revert"

@@ -32,7 +32,8 @@ def carry_out(project: Project, what: str, steps: list[Step], out: Path) -> None
         except (TemplateError, OSError) as second:
             raise TemplateError(f"{error} What was begun could not be taken back, either: {second}") from error
         if isinstance(error, OSError):
-            raise TemplateError(f"It can't be written: {error}. Nothing was changed.") from None
+            rest = f"All but {some(left)} is as it was." if left else "Nothing was changed."
+            raise TemplateError(f"It can't be written: {error}. {rest}") from None
         if left and isinstance(error, TemplateError):
             raise TemplateError(f"{error} All but {some(left)} is as it was.") from None
         raise

@@ -170,6 +170,7 @@ def test_the_unit_of_systemd_starts_what_the_image_starts_and_waits_as_compose_d
     service = unit["Service"]
     assert unit.sections() == ["Unit", "Service", "Install"]
     assert service["ExecStart"].endswith("/bin/python -m app")
-    assert "QUEUE_ROLE=worker" in service["Environment"]
+    # Environment= would be overruled by the file of the environment.
+    assert service["ExecStart"].startswith("/usr/bin/env QUEUE_ROLE=worker PORT=81%i /")
     grace = yaml.safe_load(default_project.read("compose.yaml"))["services"]["service"]["stop_grace_period"]
     assert f"{service['TimeoutStopSec']}s" == grace

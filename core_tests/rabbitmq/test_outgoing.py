@@ -40,6 +40,34 @@ async def test_of_all_sizes_at_once(publishing: PublishChannel, rabbitmq_url: st
     assert all(properties.headers == {"n": properties.message_id} for properties, _ in found)
 
 
+async def test_a_full_queue_under_load_costs_another_queue_nothing(
+    publishing: PublishChannel, rabbitmq_url: str, queue_name: str
+) -> None:
+    full = {"x-queue-type": "classic", "x-max-length": 1, "x-overflow": "reject-publish"}
+    with channel(rabbitmq_url) as ch:
+        ch.queue_declare(f"dlq_{queue_name}", durable=True, arguments=full)
+    other = PublishChannel(RabbitMQQueueConfig(name=queue_name, type="rabbitmq", broker_url=rabbitmq_url))
+    await other.open()
+    connection = other.connection
+    assert connection is publishing.connection
+
+    async def put(number: int) -> None:
+        try:
+            await publishing.open()
+            await publishing.put(f"dlq_{queue_name}", Message(b"x" * 3000, f"f{number}"))
+        except (BrokerUnavailableError, PublishError):
+            await publishing.open()  # as a publisher does when the link was given up
+
+    filling = [asyncio.create_task(put(number)) for number in range(1000)]
+    for number in range(60):
+        await other.put(queue_name, Message(b"{}", f"o{number}"))
+    await asyncio.gather(*filling)
+    assert connection.is_open
+    assert other.is_open
+    await asyncio.gather(publishing.close(), other.close())
+    assert len(drain(rabbitmq_url, queue_name)) == 60
+
+
 async def test_a_channel_that_the_broker_closes_ends_all_that_waits(
     publishing: PublishChannel, rabbitmq_url: str, queue_name: str
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from app.queue import api_batch
-from app.queue.errors import PublishError
+from app.queue.errors import MessageTooLargeError, PublishError
 from app.queue.messages.message import Message
 from app.queue.providers.memory.parts import MemoryPublisher
 from core_tests.tools.example import UserHandler, audio
@@ -209,6 +209,45 @@ async def test_what_did_not_land_is_named_with_when_to_try_again(
     }
     assert [result["status"] for result in answer.json()["messages"]] == [202, 503, 202]
     await eventually(lambda: {message.user_id for message in handler.handled} == {1, 3}, "the others are handled")
+
+
+async def test_what_is_too_large_for_the_broker_is_a_413_as_alone(
+    client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing(monkeypatch, lambda user: user == 2, lambda: MessageTooLargeError("the broker takes 9 bytes"))
+    answer = await client.post(PATH, json=[audio(1), audio(2)], headers={"X-Message-Id": "l"})
+    assert (answer.status_code, "Retry-After" in answer.headers) == (207, False)
+    assert answer.json()["messages"][1] == {
+        "status": 413,
+        "message_id": "l-2of2",
+        "detail": "the broker takes 9 bytes",
+    }
+    assert (await client.post(PATH.removesuffix(":batch"), json=audio(2))).status_code == 413
+
+
+@pytest.mark.parametrize("blank", [b"\n", b"\r\n", b" "])
+async def test_blank_lines_are_no_messages_however_many(client: httpx2.AsyncClient, blank: bytes) -> None:
+    body = blank * (api_batch.MAX_BYTES // 2 // len(blank)) + b'\n{"type": "x"}\n\n \n{"type": "y"}'
+    answer = await client.post("/queues/foreign/messages:batch", content=body)
+    assert [one["status"] for one in answer.json()["messages"]] == [202, 202]
+
+
+async def test_the_event_loop_has_its_turn_between_large_messages(client: httpx2.AsyncClient) -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    bodies = [b'{"type": "x", "text": "%b"}' % (b"x" * 100_000)] * 50
+    counting = asyncio.create_task(count())
+    await asyncio.sleep(0)
+    before = turns
+    assert await api_batch._messages(b"[" + b",".join(bodies) + b"]") == bodies
+    counting.cancel()
+    assert turns - before >= 49
 
 
 async def test_what_a_middleware_raises_is_that_messages_own(

@@ -157,6 +157,18 @@ def test_a_stream_gives_the_same_frames_however_it_comes_in_parts(
     assert ours == asyncio.run(received(AIORMQS_OWN, parts))
 
 
+def test_a_stream_that_ends_has_the_cause_by_which_a_refusal_is_known() -> None:
+    async def main() -> None:
+        reader = asyncio.StreamReader()
+        reader.feed_data(b"\x15\x03\x03\x00\x02\x02\x46")  # an alert of TLS
+        reader.feed_eof()
+        with pytest.raises(aiormq.exceptions.AMQPConnectionError) as caught:
+            await frames.FrameReceiver(reader).get_frame()
+        assert isinstance(caught.value.__cause__, asyncio.IncompleteReadError)
+
+    asyncio.run(main())
+
+
 def test_a_connection_that_is_reset_is_a_lost_connection() -> None:
     async def main() -> None:
         reader = asyncio.StreamReader()

@@ -47,13 +47,13 @@ class FakeChannel:
         self.message_id_delivery_tag: dict[str, int] = {}
         self.write_queue: asyncio.Queue[ChannelFrame] = asyncio.Queue(1)
         self.closing = asyncio.get_running_loop().create_future()
-        self.is_closed = False
+        self.connection = SimpleNamespace(channels={self.number: self})
 
     def confirm(self, tag: int) -> None:
         self.confirmations.pop(tag).set_result(spec.Basic.Ack(tag))
 
     def close(self, why: BaseException) -> None:
-        self.is_closed = True
+        self.connection.channels.pop(self.number, None)
         self.closing.set_exception(why)
 
 
@@ -91,7 +91,7 @@ def aiormqs(message_id: str, body: bytes, queue: str = "q") -> bytes:
 @example(spec.Basic.Properties(content_type="x" * 256, delivery_mode=2, message_id="m"), 1)
 @example(spec.Basic.Properties(content_type="x", delivery_mode=2, message_id="é" * 128), 1)
 def test_a_header_is_written_as_pamqp_writes_it(given: spec.Basic.Properties, size: int) -> None:
-    outgoing = cast("Outgoing", SimpleNamespace(_channel=SimpleNamespace(number=7)))
+    outgoing = cast("Outgoing", SimpleNamespace(channel=SimpleNamespace(number=7)))
     try:
         wanted = pamqp.frame.marshal(ContentHeader(properties=given, body_size=size), 7)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is the same
@@ -176,6 +176,51 @@ async def test_when_the_channel_ends_what_was_written_may_have_landed_and_the_re
     with pytest.raises(aiormq.exceptions.ChannelInvalidStateError):
         await publishing(outgoing, "m2")
     assert not channel.confirmations[99].done()
+
+
+async def test_before_a_channel_is_closed_what_waits_ends_and_is_not_sent(
+    channel: FakeChannel, outgoing: Outgoing
+) -> None:
+    written = publishing(outgoing, "m0", b"x" * LARGE)
+    first = await channel.write_queue.get()
+    waiting = publishing(outgoing, "m1")
+    await asyncio.sleep(0)
+    outgoing.end()
+    first.drain()
+    for late in (waiting, publishing(outgoing, "m2")):
+        with pytest.raises(aiormq.exceptions.ChannelInvalidStateError):
+            await late
+    assert channel.write_queue.empty()
+    assert list(channel.confirmations) == [1]
+    channel.confirm(1)  # which the broker still says before it answers to the close
+    assert (await written).delivery_tag == 1
+
+
+async def test_when_the_broker_closes_the_channel_nothing_is_sent_behind_the_answer(
+    channel: FakeChannel, outgoing: Outgoing
+) -> None:
+    written = publishing(outgoing, "m0", b"x" * LARGE)
+    first = await channel.write_queue.get()
+    waiting = publishing(outgoing, "m1")
+    await asyncio.sleep(0)
+    channel.connection.channels.pop(channel.number)  # by aiormq's reader; the channel is told some turns later
+    first.drain()
+    for late in (waiting, publishing(outgoing, "m2")):
+        with pytest.raises(aiormq.exceptions.ChannelInvalidStateError):
+            await late
+    assert channel.write_queue.empty()
+    channel.close(aiormq.exceptions.ChannelAccessRefused("no"))
+    with pytest.raises(aiormq.exceptions.ChannelAccessRefused):
+        await written
+
+
+async def test_a_broker_may_have_no_bound_for_frames(channel: FakeChannel, outgoing: Outgoing) -> None:
+    channel.max_content_size = -8  # that of a frame_max of 0
+    task = publishing(outgoing, "m", b"x" * 300)
+    channel_frame = await channel.write_queue.get()
+    assert channel_frame.payload == aiormqs("m", b"x" * 300)
+    channel.confirm(1)
+    await task
 
 
 async def test_a_channel_that_was_closed_here_ends_them_too(channel: FakeChannel, outgoing: Outgoing) -> None:

@@ -141,3 +141,14 @@ def test_what_was_there_at_the_start_is_left_out_by_the_garbage_collector() -> N
         assert gc.get_threshold()[0] == GARBAGE_FROM
     assert gc.get_freeze_count() == 0
     assert gc.get_threshold() == threshold
+
+
+@pytest.mark.parametrize("first", [0, GARBAGE_FROM + 1])
+def test_who_collects_less_garbage_or_none_goes_on_so(first: int) -> None:
+    threshold = gc.get_threshold()
+    gc.set_threshold(first, *threshold[1:])
+    try:
+        with long_lived():
+            assert gc.get_threshold()[0] == first
+    finally:
+        gc.set_threshold(*threshold)

@@ -8,8 +8,8 @@ import pytest
 
 from tests.conftest import Project
 from tests.releases import RELEASES, change, publish
-from tests.repository import GIT, commit
-from tests.tool.script import HANDLER, STUB, answers, conflicting, script, status
+from tests.repository import GIT, commit, run
+from tests.tool.script import CORE, HANDLER, STUB, answers, conflicting, everything, script, status
 
 
 def test_a_conflict_is_listed_the_answers_are_the_new_ones_and_undo_takes_all_back(
@@ -43,6 +43,20 @@ def test_a_resolved_conflict_is_committed_and_the_next_update_is_clean(project: 
     script(project, "update", "--yes")
     assert "MAX_CRASHES = 9" in project.read("app/queue/policy.py")
     assert "the message is finished" in project.read(HANDLER)
+
+
+def test_a_merge_of_the_users_own_that_is_not_at_its_end_comes_first(project: Project, repository: Path) -> None:
+    run(project.path, "git", "checkout", "-q", "-b", "side")
+    change(project.path / "README.md", "# ", "## ")
+    commit(project.path, "Side")
+    run(project.path, "git", "checkout", "-q", "-")
+    run(project.path, "git", "merge", "-q", "--no-commit", "--no-ff", "side")
+    before = everything(project.path)
+    publish(repository, CORE)
+    assert "git merge --continue, or git merge --abort" in script(project, "update", "--yes", code=1)
+    assert everything(project.path) == before
+    run(project.path, "git", "merge", "--abort")
+    script(project, "update", "--yes")
 
 
 @pytest.mark.parametrize("left", ["marks", "rej"])

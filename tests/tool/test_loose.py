@@ -86,6 +86,48 @@ def test_what_git_ignores_and_both_changed_stays_as_the_user_has_it(ignoring: Pr
         assert ignoring.read(name) == text
 
 
+def test_an_edit_of_what_git_ignores_is_kept_when_the_update_is_taken_back(ignoring: Project, repository: Path) -> None:
+    before = everything(ignoring.path)
+    bring(repository)
+    script(ignoring, "update", "--yes")
+    (ignoring.path / FIRST).write_text("Written after it.\n", encoding="utf-8")
+    said = script(ignoring, "undo")
+    assert everything(ignoring.path) == before
+    assert f"You had changed {FIRST} since" in said
+    kept = said.partition("is kept in ")[2].partition(":")[0]
+    assert run(ignoring.path, "git", "show", f"{kept}:{FIRST}") == "Written after it."
+    assert "git checkout HEAD" not in said
+
+
+def test_what_git_ignores_is_taken_back_with_the_rest_and_never_alone(ignoring: Project, repository: Path) -> None:
+    before = everything(ignoring.path)
+    bring(repository)
+    script(ignoring, "update", "--yes")
+    run(ignoring.path, "git", "stash")
+    updated = {name: ignoring.read(name) for name in (FIRST, SECOND)}
+    assert "stash pop" in script(ignoring, "undo", code=1)
+    run(ignoring.path, "git", "stash", "pop", "--index")
+    assert {name: ignoring.read(name) for name in (FIRST, SECOND)} == updated
+    script(ignoring, "undo")
+    assert everything(ignoring.path) == before
+    script(ignoring, "update", "--yes")
+    commit(ignoring.path, "Update")
+    assert "is committed, so there is nothing to undo" in script(ignoring, "undo", code=1)
+    assert {name: ignoring.read(name) for name in (FIRST, SECOND)} == updated
+
+
+def test_what_git_ignores_is_converted_by_no_setting_of_git(ignoring: Project, repository: Path) -> None:
+    run(ignoring.path, "git", "config", "core.autocrlf", "true")
+    with (ignoring.path / ".git/info/attributes").open("a", encoding="utf-8") as file:
+        file.write("docs/* filter=broken\n")
+    run(ignoring.path, "git", "config", "filter.broken.smudge", "false")
+    run(ignoring.path, "git", "config", "filter.broken.required", "true")
+    bring(repository)
+    script(ignoring, "update", "--yes")
+    assert (ignoring.path / FIRST).read_bytes().startswith(b"The template's new line.\n\n")
+    assert b"\r" not in (ignoring.path / FIRST).read_bytes()
+
+
 def test_what_is_ignored_and_not_on_disk_is_deleted_and_stays_so(ignoring: Project, repository: Path) -> None:
     (ignoring.path / FIRST).unlink()
     bring(repository)

@@ -67,7 +67,8 @@ def long_lived() -> Iterator[None]:
     threshold = gc.get_threshold()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(GARBAGE_FROM, *threshold[1:])
+    if 0 < threshold[0] < GARBAGE_FROM:
+        gc.set_threshold(GARBAGE_FROM, *threshold[1:])
     try:
         yield
     finally:

@@ -7,7 +7,6 @@ import asyncio
 import re
 import struct
 import sys
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast
@@ -44,8 +43,6 @@ FRAME_BUFFER = 100
 """Frames, three a message, that aiormq reads at a time. With its default of 10 it goes to and fro for each message."""
 PROPERTIES_ROOM = 3072
 """Bytes of a frame that are kept for what stands beside a message's headers: at most nine texts of 255."""
-Publish = Callable[..., Awaitable[aiormq.abc.ConfirmationFrameType | None]]
-"""`basic_publish` of aiormq's channel, or `Outgoing.publish`, which costs less."""
 BODY_LIMIT = re.compile(r"larger than configured max size (\d+)")
 BODY_LIMIT_FOR = 60.0
 """Seconds for which a limit is believed that the broker has told. The operator may raise it."""
@@ -109,7 +106,7 @@ class PublishChannel(Channel):
     def __init__(self, config: RabbitMQQueueConfig) -> None:
         super().__init__(config, Purpose.PUBLISH)
         self._turns = Turns()
-        self._publish: Publish | None = None
+        self._outgoing: Outgoing | None = None
         self._headers_max = 0
         self._next_channel = Seldom(NEXT_CHANNEL, MAX_NEXT_CHANNEL)
         self._body_max = sys.maxsize
@@ -119,7 +116,12 @@ class PublishChannel(Channel):
     async def opened(self, connection: RabbitMQConnection) -> None:
         await super().opened(connection)
         self._headers_max = connection.frame_max - PROPERTIES_ROOM
-        self._publish = Outgoing(cast("aiormq.Channel", self.channel)).publish
+        self._outgoing = Outgoing(cast("aiormq.Channel", self.channel))
+
+    async def closing(self, connection: RabbitMQConnection) -> None:
+        if self._outgoing is not None:
+            self._outgoing.end()
+        await super().closing(connection)
 
     async def put(self, queue: str, message: Message) -> None:
         """Return once the broker has confirmed that `message` is in `queue`, on disk.
@@ -128,8 +130,8 @@ class PublishChannel(Channel):
         MessageTooLargeError if its headers are more than a frame holds or its body is more than the broker takes, and
         PublishError otherwise.
         """
-        publish = self._publish
-        if publish is None or self.channel is None:
+        outgoing = self._outgoing
+        if outgoing is None or self.channel is None:
             raise BrokerUnavailableError(NOT_CONNECTED)
         if self.is_blocked:
             raise PublisherBlockedError(
@@ -144,19 +146,19 @@ class PublishChannel(Channel):
         # aiormq finds a returned message by its id, so two with the same id must not be on their way together.
         await self._turns.take(message.message_id)
         try:
-            await self._put(publish, queue, message)
+            await self._put(outgoing, queue, message)
         except (TypeError, ValueError, OverflowError, struct.error):
             if message.properties is None:
                 raise  # what the caller gave can't be sent
             # A foreign publisher sent something that the library can read but not write: go on without it.
-            await self._put(publish, queue, _plain(message))
+            await self._put(outgoing, queue, _plain(message))
         finally:
             self._turns.give_back(message.message_id)
 
-    async def _put(self, publish: Publish, queue: str, message: Message) -> None:
+    async def _put(self, outgoing: Outgoing, queue: str, message: Message) -> None:
         properties = properties_of(message)
         try:
-            await publish(message.body, routing_key=queue, properties=properties, mandatory=True)
+            await outgoing.publish(message.body, routing_key=queue, properties=properties, mandatory=True)
         except aiormq.exceptions.PublishError:
             raise UnroutableError(f"the broker has no queue {queue!r}; the message went nowhere") from None
         except aiormq.exceptions.DeliveryError:

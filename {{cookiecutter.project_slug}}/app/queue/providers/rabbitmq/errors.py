@@ -22,7 +22,8 @@ def reply(error: BaseException) -> str:
     if isinstance(error.__cause__, OSError):
         return str(error.__cause__)
     text = ", ".join(str(part) for part in error.args if part is not None and part != "")
-    return text or str(getattr(error, "reason", "")) or type(error).__name__
+    said = str(getattr(error, "reason", ""))  # aiormq's own has a place for words that there are none of
+    return text or ("" if "%s" in said else said) or type(error).__name__
 
 
 def ack_timeout(why: str) -> float | None:

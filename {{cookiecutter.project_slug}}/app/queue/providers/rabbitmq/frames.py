@@ -54,7 +54,8 @@ class FrameReceiver(aiormq.connection.FrameReceiver):
             except OSError as error:
                 raise AMQPConnectionError(f"Server communication error: {error!r}") from error
             if not more:
-                raise AMQPConnectionError("Server connection unexpectedly closed")
+                cause = asyncio.IncompleteReadError(self._data[self._at :], size)  # by which `broken_off` knows it
+                raise AMQPConnectionError("Server connection unexpectedly closed") from cause
             self._data = self._data[self._at :] + more
             self._at = 0
             if not self.started and len(self._data) >= len(OTHER_PROTOCOL):
