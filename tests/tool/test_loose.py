@@ -95,7 +95,7 @@ def test_an_edit_of_what_git_ignores_is_kept_when_the_update_is_taken_back(ignor
     assert everything(ignoring.path) == before
     assert f"You had changed {FIRST} since" in said
     kept = said.partition("is kept in ")[2].partition(":")[0]
-    assert run(ignoring.path, "git", "show", f"{kept}:{FIRST}") == "Written after it."
+    assert run(ignoring.path, "git", "show", f"{kept}:{FIRST}") == "Written after it.\n"
     assert "git checkout HEAD" not in said
 
 
