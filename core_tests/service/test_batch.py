@@ -286,15 +286,16 @@ async def test_an_outage_opens_the_breaker_and_one_message_at_a_time_tries(
         assert not tries
         assert "circuit breaker" in second.json()["messages"][0]["detail"]
         down = False
-        told: list[set[int]] = []
+        told: list[list[int]] = []
 
         async def landed() -> bool:
             answer = await post()
-            told.append({one["status"] for one in answer.json()["messages"]})
+            told.append([one["status"] for one in answer.json()["messages"]])
             return answer.status_code == 202
 
         await eventually(landed, "the breaker lets a message try")
-        assert {503, 202} not in told  # the rest of the batch has waited for the one that tried
+        # The rest of a batch waits for the one that tries: behind the first that landed, all do.
+        assert all(statuses == sorted(statuses, reverse=True) for statuses in told), told
 
 
 async def test_only_so_many_batches_are_read_at_a_time(client: httpx2.AsyncClient) -> None:
