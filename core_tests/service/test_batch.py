@@ -77,6 +77,7 @@ def refusing(monkeypatch: pytest.MonkeyPatch, refused: Callable[[int], bool], er
     real = MemoryPublisher.send
 
     async def send(self: MemoryPublisher, queue: str, message: Message) -> None:
+        await asyncio.sleep(0)  # as a broker would, it answers later
         if refused(json.loads(message.body)["user_id"]):
             raise error()
         await real(self, queue, message)
