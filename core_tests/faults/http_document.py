@@ -24,12 +24,16 @@ def by_the_document(world: World, row: WriteRow) -> None:
     """With the key and without it, at a service that handles no messages."""
     service = world.service(enable_consumer=False)
     service.start()
-    for key, expected in ((API_KEY, {202, 401, 422}), ("", {401})):
+    for key, expected in ((API_KEY, {202, 207, 401, 422}), ("", {401})):
         said, entries = run_schemathesis(service, world.queue, key)
         posts = [entry["response"] for entry in entries if entry["request"]["method"] == "POST"]
         answered = Counter(answer["status"] for answer in posts if answer["status"] != 405)
         accepted = Counter(
-            json.loads(answer["content"]["text"])["message_id"] for answer in posts if answer["status"] == 202
+            one["message_id"]
+            for answer in posts
+            if answer["status"] in (202, 207)
+            for one in results(json.loads(answer["content"]["text"]), answer["status"])
+            if one["status"] == 202
         )
         found = Counter(properties.message_id for properties, _ in drain(world.node.url, world.queue))
         way = "with the key" if key else "without a key"
@@ -45,6 +49,12 @@ def by_the_document(world: World, row: WriteRow) -> None:
             f"{answered.total()} publishes: {accepted.total()} accepted, {found.total()} there",
             found == accepted,
         )
+
+
+def results(content: dict[str, Any], status: int) -> list[dict[str, Any]]:
+    """What became of the messages of a request: of each of a batch, or of the one."""
+    found: list[dict[str, Any]] = content.get("messages", [{**content, "status": status}])
+    return found
 
 
 def run_schemathesis(service: ServiceProcess, queue: str, key: str) -> tuple[str, list[dict[str, Any]]]:

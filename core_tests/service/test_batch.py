@@ -156,6 +156,8 @@ async def test_each_message_is_told_what_it_would_have_been_told_alone(
         ("user_channel", b"[{}] x", {}, 422, "behind the array"),
         ("user_channel", b"[" * 200_000, {}, 422, "neither"),
         ("user_channel", b"[\xff]", {}, 422, "neither"),
+        ("user_channel", b"5", {}, 422, "begins with neither"),
+        ("user_channel", b' "x"\n{"type": "x"}', {}, 422, "begins with neither"),
         ("user_channel", [audio()] * 1001, {}, 422, "1000"),
         ("user_channel", [audio()], {"X-Message-Id": "a b"}, 422, "X-Message-Id"),
         ("user_channel", [audio()], {"X-Message-Id": ""}, 422, "X-Message-Id"),

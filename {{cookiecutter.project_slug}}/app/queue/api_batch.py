@@ -62,11 +62,13 @@ class Results(BaseModel):
     messages: list[Result]
 
 
-_MESSAGE = {"type": "object", "required": ["type"], "properties": {"type": {"type": "string", "minLength": 1}}}
+# An item may be of any kind: one that is no message is a 422 in the answer, not of it. An object is a line of NDJSON.
+_ITEM = {"description": "As the body of a single message. One that is not has the status 422 in the answer."}
+_ARRAY = {"type": ["array", "object"], "minItems": 1, "maxItems": MAX_MESSAGES, "items": _ITEM}
 _BODY = {
     "required": True,
     "content": {
-        "application/json": {"schema": {"type": "array", "minItems": 1, "maxItems": MAX_MESSAGES, "items": _MESSAGE}},
+        "application/json": {"schema": _ARRAY},
         "application/x-ndjson": {"schema": {"type": "string", "description": "A message on each line."}},
     },
 }
@@ -179,6 +181,8 @@ async def _messages(body: bytes) -> list[bytes]:
     turns = _Turns()
     try:
         text = json_text(body).decode()
+        if text[_after_blank(text, 0) : _after_blank(text, 0) + 1] not in ("[", "{", ""):
+            raise ValueError("it begins with neither '[' nor '{'")
         for message in _elements(text) if text.lstrip().startswith("[") else _lines(text):
             if len(found) == MAX_MESSAGES:
                 raise HTTPException(422, f"a batch may have {MAX_MESSAGES} messages at most")
