@@ -22,6 +22,7 @@ from app.queue.setup import get_consumer, get_dead_letters, get_health_check, ge
 from core_tests.tools.authority import Authority
 from core_tests.tools.example import UserHandler, audio, queue_config, running
 from core_tests.tools.nats_node import NatsNode
+from core_tests.tools.nats_streams import jetstream
 from core_tests.tools.ports import free_port
 from core_tests.tools.proxy import Proxy
 from core_tests.tools.waiting import eventually
@@ -121,6 +122,7 @@ RIGHTS = [
     "$JS.API.CONSUMER.DURABLE.CREATE.*.*",
     "$JS.API.CONSUMER.INFO.*.*",
     "$JS.API.CONSUMER.MSG.NEXT.*.service",
+    "$JS.API.CONSUMER.DELETE.*.service",
     "$JS.ACK.>",
 ]
 """As in docs/nats.md."""
@@ -153,6 +155,8 @@ async def test_a_user_with_the_documented_rights_has_all_that_are_needed(start: 
             await get_health_check(config).probe()
             await service.publisher("q").publish_message("q", audio())
             await eventually(lambda: len(handler.handled) == 1, "it came back from the DLQ, and is handled")  # noqa: B023 - awaited before the next round
+    async with jetstream(f"nats://bob:pw@127.0.0.1:{port}") as streams:
+        assert await streams.delete_consumer("q", "service"), "one that gives nothing is made anew"
 
 
 async def test_a_server_without_jetstream_says_so(start: Start) -> None:

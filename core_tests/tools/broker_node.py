@@ -134,6 +134,13 @@ class BrokerNode(ABC):
             self._process.wait(timeout=30)
             self._process = None
 
+    def stop(self) -> None:
+        """End the server in order: it writes what it has in memory."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(timeout=30)
+            self._process = None
+
     def remove(self) -> None:
         """Kill the server, and delete its data."""
         self.kill()

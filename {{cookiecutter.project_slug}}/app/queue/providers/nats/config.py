@@ -20,10 +20,8 @@ class NatsQueueConfig(BrokerConfig):
     duplicate_window: float = Field(120.0, ge=1, le=86_400)
     """Seconds in which the server drops what was published before: the same id with the same body."""
     replicas: Literal[1, 3, 5] = 1  # how many servers keep each message
-    max_bytes: int | None = Field(None, ge=1)
-    """What a stream may hold; when it is full, it takes no more. None: as much as the server gives."""
-    declare: bool = True
-    """False: streams and consumers are not made, only checked. `docs/nats.md` lists what must be there."""
+    max_bytes: int | None = Field(None, ge=1)  # a stream that holds so much takes no more; None: what the server gives
+    declare: bool = True  # False: streams and consumers are only checked. `docs/nats.md` lists what must be there
 
     @field_validator("name")
     @classmethod

@@ -27,8 +27,7 @@ class NatsConsumer(PolledConsumer[NatsConnection]):
     def __init__(self, queue_name: str, config: NatsQueueConfig, dispatcher: Dispatcher) -> None:
         super().__init__(queue_name, config, dispatcher, processor=NatsMessageHandler(queue_name, config))
         self._ends: tuple[NatsLeases, Pull] | None = None
-        self._left: dict[int, int] = {}
-        """What was in flight when the last links ended: place in the stream, and how often it had been delivered."""
+        self._left: dict[int, int] = {}  # what was in flight when the last links ended, as `NatsLeases.left` has it
         self._on_their_way = OnTheirWay()
 
     async def ensure(self, connection: NatsConnection) -> None:
@@ -39,7 +38,7 @@ class NatsConsumer(PolledConsumer[NatsConnection]):
 
     async def begin(self, connection: NatsConnection) -> tuple[NatsLeases, Pull]:
         self.beside = Delayed(connection, self.config, self.link.lose)
-        leases = NatsLeases(connection, stream_name(self.queue_name), self.config.ack_wait)
+        leases = NatsLeases(connection, stream_name(self.queue_name), self.config)
         self._ends = leases, Pull(leases, self.config.prefetch, self._on_message, self.link.lose)
         return self._ends
 

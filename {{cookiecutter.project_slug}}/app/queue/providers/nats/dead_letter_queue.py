@@ -25,7 +25,7 @@ class NatsDeadLetterQueueHandler(LeasedReader[NatsConnection, NatsLeases]):
         if self.place is not Place.OLD_QUARANTINE:
             await ensure_stream(connection, self.config, self.name)
             await ensure_consumer(connection, self.config, self.name)
-        return NatsLeases(connection, stream_name(self.name), self.config.ack_wait)
+        return NatsLeases(connection, stream_name(self.name), self.config)
 
     async def count(self, connection: NatsConnection) -> int:
         stream = stream_name(self.name)

@@ -41,7 +41,7 @@ class Delayed:
         self._queue = config.name
         self._timeout = config.publish_timeout
         stream = stream_name(undivided_name(config.name, Place.RETRY))
-        self._leases = NatsLeases(connection, stream, config.ack_wait)
+        self._leases = NatsLeases(connection, stream, config)
         self._pull = Pull(self._leases, AT_A_TIME, self._on_message, on_end)
         self._pull.start()
         self._moving: set[asyncio.Task[None]] = set()
@@ -82,9 +82,8 @@ class Delayed:
 def left_to_wait(received: Msg) -> float:
     """Seconds until a delayed message is due.
 
-    The server has seen to the waiting when a message comes again, unless whoever got it first died before putting it
-    back, or the server did, after which it gives it out at once. Then clocks must do, this machine's and the server's;
-    and if these differ much, not for ever.
+    The server has seen to the waiting when it comes again, unless who got it first died before putting it back, or the
+    server did. Then clocks must do, this machine's and the server's; and if these differ much, not for ever.
     """
     headers = received.headers or {}
     try:

@@ -18,18 +18,17 @@ from app.queue.broker.polling import Polling
 from app.queue.errors import BrokerError, BrokerUnavailableError, DeliveryLostError
 from app.queue.interfaces import Message
 from app.queue.providers.nats.client import REQUEST_TIMEOUT
+from app.queue.providers.nats.config import NatsQueueConfig
 from app.queue.providers.nats.connection import NatsConnection
 from app.queue.providers.nats.errors import translated
 from app.queue.providers.nats.messages import to_message
 from app.queue.providers.nats.streams import CONSUMER
 
-EXPIRES = 1.0
-"""Seconds for which the server keeps a request. It says so when that is over, which is a sign of life, too."""
-ANSWER_WITHIN = 2.0
-"""Seconds after that, until it is asked again: NATS 2.9 does not answer every request whose stream has changed."""
+EXPIRES = 1.0  # seconds for which the server keeps a request; that it says so then is a sign of life, too
+ANSWER_WITHIN = 2.0  # seconds after that until it is asked again: NATS 2.9 forgets requests whose stream has changed
 MAX_UNANSWERED = 4  # requests in a row
-MAX_REFUSED = 3
-"""Requests that the server may refuse in a row, because another consumer has just asked for as much, for example."""
+LOOK_AFTER = 5  # requests in a row that brought nothing, after which the consumer is looked at
+MAX_REFUSED = 3  # requests in a row that the server may refuse: another consumer has just asked for as much, say
 SECOND = 1_000_000_000
 
 
@@ -38,11 +37,12 @@ class NatsLeases(Leases[Msg]):
 
     connection: NatsConnection
 
-    def __init__(self, connection: NatsConnection, stream: str, ack_wait: float) -> None:
-        super().__init__(connection, ack_wait, f"stream {stream!r}")
-        self.left: dict[int, int] = {}
-        """What was in flight at the end, by its place in the stream: how often it had been delivered."""
+    def __init__(self, connection: NatsConnection, stream: str, config: NatsQueueConfig) -> None:
+        super().__init__(connection, config.ack_wait, f"stream {stream!r}")
+        self.left: dict[int, int] = {}  # in flight at the end: place in the stream, and how often it had been delivered
         self._stream = stream
+        self._may_declare = config.declare
+        self._stood: tuple[object, int | None] | None = None
         self.next = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{CONSUMER}"
 
     def received(self, message: Msg) -> Lease[Msg] | None:
@@ -107,12 +107,36 @@ class NatsLeases(Leases[Msg]):
             try:
                 await client.publish(self.next, b'{"batch": 1, "no_wait": true}', reply=inbox.subject)
                 ends: set[asyncio.Future[Msg] | asyncio.Future[str]] = {answer, self.connection.ended}
-                await asyncio.wait(ends, timeout=REQUEST_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+                for _ in range(2):
+                    await asyncio.wait(ends, timeout=REQUEST_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+                    if answer.done() or self.connection.ended.done():
+                        break
+                    await self.look_if_stuck()
                 if not answer.done():
                     raise BrokerUnavailableError(f"{self.where}: no answer")
             finally:
                 await inbox.unsubscribe()
         return self.received(answer.result()) if answer.result().reply else None
+
+    async def look_if_stuck(self) -> None:
+        """Nothing came for seconds. Raises BrokerUnavailableError if that was so before, though messages wait.
+
+        A server that was killed may have messages in flight that its stream has no more. NATS 2.9 tries one of them
+        with each request, for ever, and gives nothing else. A new consumer helps, which the next link makes.
+        """
+        with translated(self.where):
+            info = await self.connection.jetstream.consumer_info(self._stream, CONSUMER)
+            limit, stood = info.config.max_ack_pending or 0, self._stood
+            could = info.num_pending and not info.paused and not 0 < limit <= (info.num_ack_pending or 0)
+            self._stood = (info.created, info.delivered and info.delivered.consumer_seq) if could else None
+            if not could or self._stood != stood:
+                return
+            if self._may_declare:
+                await self.connection.jetstream.delete_consumer(self._stream, CONSUMER)
+        what = "is made anew" if self._may_declare else "must be deleted and made anew"
+        raise BrokerUnavailableError(
+            f"{self.where}: the server gives nothing of {info.num_pending} messages: its consumer {CONSUMER!r} {what}"
+        )
 
 
 class Pull(Polling):
@@ -128,6 +152,7 @@ class Pull(Polling):
         self._asked = 0
         self._refused = 0
         self._unanswered = 0
+        self._in_vain = 0
         self._answered = asyncio.Event()
         self._error: BrokerUnavailableError | None = None
         self._inbox: Subscription | None = None
@@ -140,6 +165,7 @@ class Pull(Polling):
     async def fetch(self, room: int) -> None:
         client = self._leases.connection.client
         self._asked = room
+        self._in_vain += 1
         self._answered.clear()
         request = json.dumps({"batch": room, "expires": int(EXPIRES * SECOND)}).encode()
         with translated(self._leases.where):
@@ -158,6 +184,8 @@ class Pull(Polling):
             raise self._error
         if self._refused:
             await asyncio.sleep(EXPIRES)
+        elif self._in_vain and self._in_vain % LOOK_AFTER == 0:
+            await self._leases.look_if_stuck()
 
     async def close(self) -> None:
         await super().close()
@@ -169,7 +197,7 @@ class Pull(Polling):
         if received.reply == "":
             self._on_status(received)
             return
-        self._refused = 0
+        self._refused = self._in_vain = 0
         self._asked -= 1
         if self._asked <= 0:
             self._answered.set()

@@ -84,10 +84,7 @@ def _travels(name: str) -> bool:
 
 
 def _is_order(name: str) -> bool:
-    """JetStream's own headers, whatever they are by now, in any case: the whole beginning is reserved.
-
-    And `Status`: clients, nats-py's too, take a message that has it for an answer of the server's, and drop it.
-    """
+    # The whole beginning is reserved. And clients take a message with `Status` for an answer of the server's.
     return name.lower().startswith("nats-") or name.lower() == "status"
 
 

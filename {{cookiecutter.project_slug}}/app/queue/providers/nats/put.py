@@ -19,22 +19,14 @@ from app.queue.providers.nats.config import stream_name
 from app.queue.providers.nats.connection import NatsConnection
 from app.queue.providers.nats.messages import DELAY, EXPECTED_STREAM, STORED_AS, size, to_headers
 
-FULL = frozenset({10002, 10023, 10028, 10047, 10077})
-"""JetStream's codes for: no room, in the stream, the account or the server."""
+FULL = frozenset({10002, 10023, 10028, 10047, 10077})  # JetStream's codes for no room: stream, account, server
 OTHER_STREAM = 10060
 TOO_LARGE = 10054
-HEADER_ROOM = 8192
-"""Bytes of the server's `max_payload` that a publish leaves free, so that a message can still get our own headers."""
+HEADER_ROOM = 8192  # bytes of the server's `max_payload` that a publish leaves free for headers that we add later
 
 
 async def put(
-    connection: NatsConnection,
-    subject: str,
-    message: Message,
-    stored_as: str,
-    *,
-    delay: float = 0.0,
-    spare: int = 0,
+    connection: NatsConnection, subject: str, message: Message, stored_as: str, *, delay: float = 0.0, spare: int = 0
 ) -> None:
     """Return once the server has confirmed that `message` is in the stream of `subject`, or was there already.
 
@@ -60,14 +52,11 @@ async def put(
             f"the server has no stream for {subject!r}, or its leader is away; the message went nowhere"
         ) from None
     said = json_object(answer.data)
-    refusal = said.get("error")
-    if not refusal and (said.get("stream") != stream_name(subject) or "seq" not in said):
-        raise PublishError(
-            f"what answers for {subject!r} is not JetStream, or another stream: {answer.data[:100]!r}",
-            may_have_landed=True,
-        )
-    if refusal:
+    if refusal := said.get("error"):
         raise _refused(subject, refusal.get("err_code", 0), refusal.get("description", "no reason given"))
+    if said.get("stream") != stream_name(subject) or "seq" not in said:
+        what = f"what answers for {subject!r} is not JetStream, or another stream: {answer.data[:100]!r}"
+        raise PublishError(what, may_have_landed=True)
 
 
 def _refused(subject: str, code: int, why: str) -> PublishError:
