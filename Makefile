@@ -84,7 +84,7 @@ build/bench/.ready: benchmarks/pyproject.toml $(SERVICE)/pyproject.toml | .tools
 	rm -rf build/bench/venv build/bench/setup
 	.tools/bin/cookiecutter --no-input --output-dir build/bench/setup build/template > /dev/null
 	$(UV) venv --quiet --no-config --python $(PYTHON) build/bench/venv
-	$(UV) pip install --quiet --python build/bench/venv/bin/python -r benchmarks/pyproject.toml -r build/bench/setup/queue-service/pyproject.toml
+	$(UV) pip install --quiet --compile-bytecode --python build/bench/venv/bin/python -r benchmarks/pyproject.toml -r build/bench/setup/queue-service/pyproject.toml
 	@touch $@
 
 clean: ## forget all that was made

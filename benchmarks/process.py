@@ -48,7 +48,8 @@ class Contender:
             [sys.executable, "-m", f"benchmarks.contenders.{name}", role],
             cwd=ROOT,
             env={
-                **os.environ,
+                # What was imported once is compiled, as it is wherever this runs for real.
+                **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
                 **settings.to_env(),
                 "PYTHONPATH": os.pathsep.join(map(str, paths)),
                 "PYTHONWARNINGS": "ignore",

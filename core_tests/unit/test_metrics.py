@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 from prometheus_client import REGISTRY
 
-from app.queue.instrumentation.events import MessageDropped, emit
-from app.queue.instrumentation.prometheus import count_handling
+from app.queue.instrumentation.events import ConsumingPaused, ConsumingResumed, MessageDropped, emit
+from app.queue.instrumentation.prometheus import count_handling, exposition, show
 from app.queue.interfaces import Delivery
 from app.queue.messages.outcome import DONE, Action, Outcome, Reason
+from app.queue.settings.queues import QueuesConfig
+from core_tests.tools.example import queue_config
 from core_tests.unit.records import delivery
 
 DEAD = Outcome(Action.DEAD_LETTER, reason=Reason.REJECTED)
@@ -50,3 +54,25 @@ def test_what_fits_nowhere_is_counted_too() -> None:
     before = value("dropped", reason="too_large")
     emit(MessageDropped("q", "id", Reason.TOO_LARGE))
     assert value("dropped", reason="too_large") == before + 1
+
+
+def test_a_pause_is_shown_while_it_lasts() -> None:
+    def paused() -> float | None:
+        return REGISTRY.get_sample_value("queue_consuming_paused", {"queue": "q"})
+
+    emit(ConsumingPaused("q", 10))
+    assert paused() == 1
+    emit(ConsumingResumed("q"))
+    assert paused() == 0
+
+
+def test_every_series_is_there_from_the_start() -> None:
+    show(QueuesConfig(queues=[queue_config("from_the_start")]))
+    labels = '{queue="from_the_start"} 0.0'
+    shown = exposition().decode().splitlines()
+    for series in ("handled_total", "failed_total", "retried_total", "quarantined_total", "held"):
+        assert f"queue_messages_{series}{labels}" in shown
+    for series in ("queue_messages_published_total", "queue_messages_publish_failed_total", "queue_consuming_paused"):
+        assert f"{series}{labels}" in shown
+    for series, reason in product(("dead_lettered", "dropped"), Reason):
+        assert f'queue_messages_{series}_total{{queue="from_the_start",reason="{reason}"}} 0.0' in shown

@@ -19,7 +19,7 @@ from app.queue.consume.worker import QueueWorker
 from app.queue.dead_letters import DeadLetterPasses
 from app.queue.errors import ConfigError
 from app.queue.handlers.register_handlers import register_handlers
-from app.queue.instrumentation.prometheus import check_shared_metrics, count_handling, count_publishing, forget_process
+from app.queue.instrumentation import prometheus
 from app.queue.interfaces import DeadLetterQueueHandler, QueueConsumer, QueueHealthCheck, QueueProcessor, QueuePublisher
 from app.queue.messages.message import Place
 from app.queue.middleware import HandleMiddleware, PerLoop, PublishMiddleware, check_middleware
@@ -50,7 +50,7 @@ def get_consumer(config: QueueConfig, dispatcher: MessageProcessor | None = None
 
 def get_publisher(config: QueueConfig, middleware: Sequence[PublishMiddleware] = ()) -> QueuePublisher:
     """The publisher of a queue. It connects on first use; `await publisher.close()` in the end."""
-    return find_provider(config.type).publisher(config.name, config, (count_publishing, *middleware))
+    return find_provider(config.type).publisher(config.name, config, (prometheus.count_publishing, *middleware))
 
 
 def get_processor(config: QueueConfig) -> QueueProcessor:
@@ -82,7 +82,7 @@ def build_service(
     def worker(queue: QueueConfig, middleware: Sequence[HandleMiddleware]) -> QueueWorker:
         consumer, processor = get_consumer(queue, dispatcher), get_processor(queue)
         claims = find_provider(queue.type).claims
-        return QueueWorker(queue, consumer, processor, dispatcher, claims, (count_handling, *middleware))
+        return QueueWorker(queue, consumer, processor, dispatcher, claims, (prometheus.count_handling, *middleware))
 
     def quarantine(worker: QueueWorker) -> Quarantine:
         config, old = worker.config, None
@@ -116,13 +116,14 @@ def queue_lifespan(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         try:
             log_to_stderr()
-            check_shared_metrics()
+            prometheus.check_shared_metrics()
             dispatcher = MessageProcessor()
             register(dispatcher)
             service = build_service(load_queues(), dispatcher, handle_middleware, publish_middleware)
         except ConfigError as error:
             logger.critical("%s", error)
             raise
+        prometheus.show(service.config)
         app.state.queue_service = service
         app.state.batches = asyncio.Semaphore(api_batch.AT_A_TIME)
         _include_routers(app)
@@ -134,7 +135,7 @@ def queue_lifespan(
                     yield
             finally:
                 stuck = await service.stop()
-                forget_process()
+                prometheus.forget_process()
                 if stuck and signals.received:
                     end_at_once()
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from app.queue.errors import ConfigError
-from app.queue.instrumentation.events import Event, MessageDropped, MessageHeld, MessageReleased, add_listener
+from app.queue.instrumentation import events
+from app.queue.instrumentation.events import Event, add_listener
 from app.queue.messages.message import Delivery, Message
-from app.queue.messages.outcome import Action, Outcome
+from app.queue.messages.outcome import Action, Outcome, Reason
 from app.queue.middleware import HandleNext, PublishNext
+from app.queue.settings.queues import QueuesConfig
 
 HANDLED = Counter("queue_messages_handled", "Deliveries whose handler returned.", ["queue"])
 FAILED = Counter("queue_messages_failed", "Deliveries whose handler raised, or that no handler can take.", ["queue"])
@@ -24,6 +27,12 @@ DROPPED = Counter("queue_messages_dropped", "Messages that no place takes: logge
 QUARANTINED = Counter("queue_messages_quarantined", "Messages that were in flight when a consumer vanished.", ["queue"])
 HELD = Gauge(
     "queue_messages_held", "Deliveries in flight that can't be settled now.", ["queue"], multiprocess_mode="livesum"
+)
+PAUSED = Gauge(
+    "queue_consuming_paused",
+    "1 while most messages fail, so that few are tried.",
+    ["queue"],
+    multiprocess_mode="livesum",
 )
 PUBLISHED = Counter("queue_messages_published", "Messages that the broker has confirmed.", ["queue"])
 PUBLISH_FAILED = Counter("queue_messages_publish_failed", "Publishes that ended in an error.", ["queue"])
@@ -51,13 +60,15 @@ async def count_handling(delivery: Delivery, call_next: HandleNext) -> Outcome:
 
 
 def count_events(event: Event) -> None:
-    """Listener: how many deliveries are held, and what was dropped although its queue has a DLQ."""
-    if isinstance(event, MessageHeld):
+    """Listener: the pause, how many deliveries are held, and what was dropped although its queue has a DLQ."""
+    if isinstance(event, events.MessageHeld):
         HELD.labels(event.queue).inc()
-    elif isinstance(event, MessageReleased):
+    elif isinstance(event, events.MessageReleased):
         HELD.labels(event.queue).dec()
-    elif isinstance(event, MessageDropped):
+    elif isinstance(event, events.MessageDropped):
         DROPPED.labels(event.queue, event.reason).inc()
+    elif isinstance(event, events.ConsumingPaused | events.ConsumingResumed):
+        PAUSED.labels(event.queue).set(isinstance(event, events.ConsumingPaused))
 
 
 add_listener(count_events)
@@ -80,6 +91,15 @@ _handled = cache(HANDLED.labels)
 @cache
 def _published(queue: str) -> Counter:
     return PUBLISHED.labels(_text(queue))
+
+
+def show(config: QueuesConfig) -> None:
+    """Have every series from the start: who waits for an increase would miss the one from nothing to 1."""
+    for queue in config.queues:
+        for of_queue in (HANDLED, FAILED, RETRIED, QUARANTINED, HELD, PAUSED, PUBLISHED, PUBLISH_FAILED):
+            of_queue.labels(queue.name)
+        for of_reason, reason in product((DEAD_LETTERED, DROPPED), Reason):
+            of_reason.labels(queue.name, reason)
 
 
 def _text(queue: str) -> str:

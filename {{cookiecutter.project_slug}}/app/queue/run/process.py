@@ -65,7 +65,6 @@ def long_lived() -> Iterator[None]:
     garbage: with Python's own 700 new objects, it took a seventh of a batch's time.
     """
     threshold = gc.get_threshold()
-    gc.collect()
     gc.freeze()
     if 0 < threshold[0] < GARBAGE_FROM:
         gc.set_threshold(GARBAGE_FROM, *threshold[1:])
