@@ -6,6 +6,7 @@ import asyncio
 import gc
 import threading
 import time
+from typing import ClassVar
 from weakref import WeakSet
 
 import pytest
@@ -14,7 +15,8 @@ from app.queue.broker import connection
 from app.queue.broker.link import BrokerLink
 from app.queue.broker.pool import PoolHealthCheck
 from app.queue.errors import BrokerError, BrokerRefusedError, BrokerUnavailableError
-from core_tests.tools.fake_broker import FakeConnection, FakePool, fake_config
+from app.queue.settings.broker import URLRules
+from core_tests.tools.fake_broker import FakeConfig, FakeConnection, FakePool, fake_config
 from core_tests.tools.waiting import eventually
 
 
@@ -22,6 +24,13 @@ class FakeHealthCheck(PoolHealthCheck):
     """Asks for one purpose."""
 
     pool = FakePool
+
+
+class WithDatabase(FakeConfig):
+    """A URL of this kind of broker names a database."""
+
+    url_rules: ClassVar[URLRules] = URLRules("fake", "fakes", 1000, 2000, path_key="database")
+    database: str = "main"
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +74,15 @@ async def test_queues_that_differ_in_who_they_are_or_where_share_nothing(keys: d
     assert len(FakePool.made) == 2
     await one.close()
     await other.close()
+
+
+async def test_the_log_says_which_broker_it_is_and_no_password(caplog: pytest.LogCaptureFixture) -> None:
+    config = WithDatabase(name="q", type="fake", broker_url="fake://bob:secret@rabbit:5673/staging")
+    link = BrokerLink(FakePool, config)
+    with caplog.at_level("INFO"):
+        await link.open()
+    await link.close()
+    assert caplog.messages == ["connected to rabbit:5673, database 'staging'"]
 
 
 async def test_two_purposes_have_two_connections() -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Generic, Self, cast
 from weakref import WeakKeyDictionary
@@ -14,6 +15,7 @@ from app.queue.errors import BrokerError, BrokerUnavailableError
 from app.queue.interfaces import QueueHealthCheck
 from app.queue.settings.broker import BrokerConfig, Server
 
+logger = logging.getLogger(__name__)
 _by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Any, ConnectionPool[Any]]] = WeakKeyDictionary()
 
 
@@ -81,6 +83,8 @@ class ConnectionPool(ABC, Generic[Connection]):
             except BrokerError as error:
                 errors.append(error)
             else:
+                path = f", {key} {server.path!r}" if (key := self.config.url_rules.path_key) else ""
+                logger.info("connected to %s%s", server.address, path)
                 return connection
         # Of several servers' answers, a refusal says more than a silence.
         raise min(errors, key=lambda error: isinstance(error, BrokerUnavailableError))
