@@ -113,7 +113,9 @@ def apply(
     if not listed:
         print("Nothing changes.")
         return 0
-    show(change.what, listed, outcome, before, answers_of(new.state))
+    show(project, change.what, listed, outcome)
+    if written:
+        show_answers(before, answers_of(new.state))
     if options.diff:
         print(git(tried, "diff", "HEAD"))
     steps, out = steps_of(project, commits), scratch / "out"
@@ -131,13 +133,13 @@ def apply(
     check_clean(project, written=names)  # the user may have gone on working before the yes
     _check_head(project, steps)
     carry_out(project, change.what, steps, out)
-    return finish(project, commit_command(project, change.what, names), outcome)
+    return finish(project, _commit(project, change.what, names), outcome)
 
 
 def _check_head(project: Project, steps: list[Step]) -> None:
     committed = tree(project.top, "HEAD", project.prefix)
     if moved := [step.name for step in steps if committed.get(step.name) != step.before]:
-        raise TemplateError(f"Committed in the meantime: {some(moved)}. Nothing was changed; try again.")
+        raise TemplateError(f"Committed in the meantime: {some(project.local(moved))}. Nothing was changed; try again.")
 
 
 def _check_answers(wanted: dict[str, Any], made: dict[str, Any], before: dict[str, Any]) -> None:
@@ -147,16 +149,29 @@ def _check_answers(wanted: dict[str, Any], made: dict[str, Any], before: dict[st
         raise TemplateError(f"There is no answer {', '.join(unknown)}; there are: {', '.join(known)}.")
 
 
-def show(what: str, listed: str, outcome: Outcome, before: dict[str, Any], after: dict[str, Any]) -> None:
-    """Print what a merge changes."""
-    print(f"{what}:")
+def _commit(project: Project, what: str, names: list[str]) -> str:
+    """What commits it. The tests bring the lock up to date, where the requirements changed."""
+    command = commit_command(project, what, names)
+    if f"{project.prefix}pyproject.toml" not in names or not (project.path / "uv.lock").is_file():
+        return command
+    of_some = " -- " in command and not command.endswith(" -- .")
+    return f"git add uv.lock, and {command}{' uv.lock' if of_some else ''}"
+
+
+def show_answers(before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Print which answers change."""
     for name in [*before, *(name for name in after if name not in before)]:
         if before.get(name) != after.get(name):
             old, new = (repr(answers[name]) if name in answers else "(none)" for answers in (before, after))
             print(f"  answer    {name}: {old} -> {new}")
+
+
+def show(project: Project, what: str, listed: str, outcome: Outcome) -> None:
+    """Print what a merge changes."""
+    print(f"{what}:")
     for line in listed.splitlines():
-        kind, _, name = line.partition("\t")
-        print(f"  {KINDS.get(kind[0], kind):9} {name.replace(chr(9), ' -> ')}")
+        kind, *names = line.split("\t")
+        print(f"  {KINDS.get(kind[0], kind):9} {' -> '.join(project.local(names))}")
     for names, text in (
         (outcome.mended, "both sides changed neighbouring lines, and were put together; look at it"),
         (outcome.kept, "stays as you have it; the template deletes it"),
@@ -164,7 +179,7 @@ def show(what: str, listed: str, outcome: Outcome, before: dict[str, Any], after
         (outcome.stay_deleted, "stays deleted, though the template changed it"),
         (outcome.loose, "git ignores it, or has none of it: it is changed on disk alone"),
     ):
-        for name in names:
+        for name in project.local(names):
             print(f"  note      {name}: {text}")
 
 
@@ -200,9 +215,9 @@ def finish(project: Project, commit: str, outcome: Outcome) -> int:
             f"Or take it back: {COMMAND} undo"
         )
         return 0
-    print("\nConflicts, where you and the template changed the same lines:")
-    for name in outcome.conflicts:
-        file = project.top / name
+    print("\nConflicts, where you and the template changed the same lines, or neighbouring ones:")
+    for name in project.local(outcome.conflicts):
+        file = project.path / name
         text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
         at = [
             str(number)
@@ -210,6 +225,8 @@ def finish(project: Project, commit: str, outcome: Outcome) -> int:
             if OURS.fullmatch(line.replace("\r\n", "\n"))
         ]
         print(f"  {name}{': line ' + ', '.join(at) if at else ''}")
+    if "Makefile" in project.local(outcome.conflicts):
+        print("make reads the Makefile, and can't run before that is resolved; the undo below can.")
     print(
         "In each: first comes yours, from ||||||| on what the template had, from ======= on what it has now. Make\n"
         "of it what is right, delete the marks, and: git add FILE. The answers in\n"

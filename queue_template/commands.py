@@ -85,10 +85,10 @@ def remove_queue(project: Project, options: Options, queue: str, *, delete_edite
     def before_asking(commits: Commits) -> None:
         left.extend(left_behind(project, commits, queue))
         if others := named_in(project, commits, queue):
-            print(f"{queue} is also named in: {', '.join(others)}")
+            print(f"{queue} is also named in: {', '.join(project.local(others))}")
         if edited := edited_files(project, commits, queue):
             where = shlex.quote(f"{project.head()[:10]}:{edited[0]}")
-            print(f"You edited {', '.join(edited)}. What is deleted stays in git: git show {where}")
+            print(f"You edited {', '.join(project.local(edited))}. What is deleted stays in git: git show {where}")
         if edited and options.yes and not delete_edited:
             raise TemplateError(
                 "Nothing was changed: with --yes, edited files are only deleted with --delete-edited "

@@ -25,10 +25,13 @@ def check_nothing_is_in_the_way(project: Project, steps: list[Step], out: Path) 
     plainly = {"GIT_LITERAL_PATHSPECS": "0"}  # which this command can't take, and doesn't need
     words = ("check-ignore", "-z", "--stdin")
     ignored = run_git(project.top, *words, given=joined(found), environment=plainly).stdout.split("\0")
-    lines = [f"  {name}: {why}{', and git ignores it' if name in ignored else ''}" for name, why in found.items()]
+    lines = [
+        f"  {project.local([name])[0]}: {why}{', and git ignores it' if name in ignored else ''}"
+        for name, why in found.items()
+    ]
     raise TemplateError(
         "In the way of this change is what is on disk and not in the last commit:\n"
-        + "\n".join(lines[:8] + ([f"  and {some(list(found)[8:])}"] if len(lines) > 8 else []))
+        + "\n".join(lines[:8] + ([f"  and {some(project.local(found)[8:])}"] if len(lines) > 8 else []))
         + "\nNothing was changed. Move it away, or commit it (git add --force FILE); or have the template leave out "
         "what it\nwould bring, by a pattern in pyproject.toml: [tool.cruft] skip = [...]"
     )
@@ -53,13 +56,13 @@ def _at(project: Project, path: Path, step: Step, out: Path, going: set[str]) ->
         return "a submodule"
     package = path.with_suffix("")
     if step.name.startswith(f"{project.prefix}{HANDLERS}") and not step.before and (package / "__init__.py").exists():
-        return f"a package of yours has its name, {package.relative_to(project.top).as_posix()}/"
+        return f"a package of yours has its name, {package.relative_to(project.path).as_posix()}/"
     if not os.path.lexists(path):
         return ""  # of a tracked file that is not there, git knows: a sparse checkout
     if is_folder(path):
         inside = [file.relative_to(project.top).as_posix() for file in files_in(path)]
         own = [name for name in inside if name not in going]
-        return "" if inside and not own else f"a folder, with {some(own)}" if own else "a folder"
+        return "" if inside and not own else f"a folder, with {some(project.local(own))}" if own else "a folder"
     if step.loose and path.is_file() and _blob_id(path.read_bytes(), step.loose.blob) == step.loose.blob:
         return ""  # it is what was merged
     if step.before is not None:

@@ -80,6 +80,10 @@ class Project:
         common = Path(git(self.top, "rev-parse", "--git-common-dir").strip())
         return self.top / common / "queue-template.git"
 
+    def local(self, names: Iterable[str]) -> list[str]:
+        """Names from the repository's folder on, as they are from the project's, where its commands run."""
+        return [Path(os.path.relpath(self.top / name, self.path)).as_posix() for name in names]
+
     def head(self) -> str:
         """The commit that is checked out."""
         return git(self.top, "rev-parse", "HEAD").strip()
@@ -133,7 +137,7 @@ def check_nothing_is_left(project: Project) -> None:
     if left:
         there = "" if any(name.startswith(project.prefix) for name in left) else " in the folder of that project"
         raise TemplateError(
-            f"Conflicts of an earlier merge are left in: {some(sorted(left))}. Resolve "
+            f"Conflicts of an earlier merge are left in: {some(project.local(sorted(left)))}. Resolve "
             "them and commit (apply by hand what is in a .rej file, then delete it), or take the merge back: "
             f"{COMMAND} undo{there}, or git merge --abort if it was a merge of your own"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -98,9 +99,9 @@ class Releases:
 
     def notes(self, old: str, new: str) -> list[Notes]:
         """What the CHANGELOG of the commit `new` says of the releases after the commit `old`, newest first."""
-        text = self._run("show", f"{new}:CHANGELOG.md").stdout
-        before = {notes.version for notes in parse(self._run("show", f"{old}:CHANGELOG.md").stdout)}
-        return [notes for notes in parse(text) if notes.version not in before]
+        known, text = (self._run("show", f"{commit}:CHANGELOG.md").stdout for commit in (old, new))
+        before = {notes.version for notes in parse(known)}
+        return [notes for notes in parse(without(known, text)) if notes.version not in before]
 
     def _git(self, *arguments: str) -> str:
         return git(self.folder, *arguments, environment={"GIT_DIR": str(self.folder)})
@@ -128,6 +129,17 @@ def parse(changelog: str) -> list[Notes]:
             breaking = re.search(r"^### Breaking[^\n]*\n(.*?)(?=^### |\Z)", part, re.DOTALL | re.MULTILINE)
             found.append(Notes(heading[1], part.strip(), breaking[1].strip() if breaking else ""))
     return found
+
+
+def without(known: str, changelog: str) -> str:
+    """A CHANGELOG without the entries that an older one has, whatever release they belong to by now."""
+    items = re.split(r"^(?=- |#)", changelog, flags=re.MULTILINE)
+    seen = {item.strip() for item in re.split(r"^(?=- |#)", known, flags=re.MULTILINE) if item.startswith("- ")}
+    news = [item for item in items if item.strip() not in seen]
+    # A heading goes with its entries, unless there is text of its own.
+    return "".join(
+        item for item, after in pairwise([*news, ""]) if not re.fullmatch(r"### .*\s*", item) or after.startswith("- ")
+    )
 
 
 def without_secrets(text: str) -> str:

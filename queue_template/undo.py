@@ -44,11 +44,11 @@ def undo(project: Project) -> str:
     folder = project.undo_folder()
     record = load(folder)
     if record is None:
-        raise TemplateError("There is nothing to undo: no update is waiting to be committed.")
+        raise TemplateError("There is nothing to undo: nothing that a command did is waiting to be committed.")
     _tidy(project, record)
     found = find(project, record, edited_too=True)
     if record.done and not found.disk and not found.index:
-        raise TemplateError(_nothing(record, found))
+        raise TemplateError(_nothing(project, record, found))
     names = [record.touched[number].name for number in found.disk]
     _check_the_way(project, names)
     kept = keep(project, folder, names) if names else None
@@ -57,7 +57,7 @@ def undo(project: Project) -> str:
         _set_back(project, record, found)
     except OSError as error:
         raise TemplateError(f"Not all could be set back: {error}. Then try again; nothing is lost.") from None
-    return "\n".join([f"Undone: {record.what}.{_where(kept)}", *_beside(record, found)])
+    return "\n".join([f"Undone: {record.what}.{_where(kept)}", *_beside(project, record, found)])
 
 
 def take_back(project: Project, record: Record) -> list[str]:
@@ -152,7 +152,7 @@ def _check_the_way(project: Project, names: list[str]) -> None:
         if any(os.path.lexists(parent) and not is_folder(parent) for parent in above) or (
             is_folder(path) and not ours.issuperset(files_in(path))
         ):
-            found.append(path.relative_to(project.top).as_posix())
+            found.append(path.relative_to(project.path).as_posix())
     if found:
         raise TemplateError(
             f"Something else is now in the place of {some(sorted(found))}, or of a folder above. "
@@ -167,20 +167,20 @@ def _where(kept: str | None) -> str:
     return f" What was there is kept in {short}: git diff HEAD {short}, or for one file: git checkout {short} -- FILE"
 
 
-def _beside(record: Record, found: Found) -> list[str]:
+def _beside(project: Project, record: Record, found: Found) -> list[str]:
     lines = []
     if found.edited:
-        lines.append(f"You had changed {some(found.edited)} since: that is there, too.")
+        lines.append(f"You had changed {some(project.local(found.edited))} since: that is there, too.")
     if found.committed:
-        lines.append(f"Left, since it is committed (git revert takes it back): {some(found.committed)}")
+        lines.append(f"Left, since it is committed (git revert takes it back): {some(project.local(found.committed))}")
     if found.left:
-        lines.append(f"Left as you have it, since it is not what the change wrote: {some(found.left)}")
+        lines.append(f"Left as you have it, since it is not what the change wrote: {some(project.local(found.left))}")
         if any(one.committed and one.name in found.left for one in record.touched):
             lines.append("To have one of these as in the last commit, too: git checkout HEAD -- FILE")
     return lines
 
 
-def _nothing(record: Record, found: Found) -> str:
+def _nothing(project: Project, record: Record, found: Found) -> str:
     if len(found.committed) == sum(not one.loose for one in record.touched):
         return (
             f"'{record.what}' is committed, so there is nothing to undo; what was committed is taken back by: "
@@ -188,5 +188,5 @@ def _nothing(record: Record, found: Found) -> str:
         )
     said = f"Nothing of '{record.what}' is in the index or on disk any more, so there is nothing to undo"
     if found.left or found.committed:
-        said += f" (not what it wrote: {some(sorted(found.left + found.committed))})"
+        said += f" (not what it wrote: {some(project.local(sorted(found.left + found.committed)))})"
     return f"{said}. If it is in a stash: git stash pop --index, and then undo."

@@ -23,7 +23,7 @@ def update(project: Project, options: Options, to: str | None, answers: dict[str
     with opened(project, fresh=True) as (releases, scratch, state):
         old = releases.commit(state["commit"])
         new = releases.commit(to or releases.latest())
-        if to is None and releases.contains(old, new):
+        if old == new or (to is None and releases.contains(old, new)):
             if not answers:
                 print(f"Up to date: {releases.name(old)}")
                 return 0

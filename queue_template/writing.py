@@ -32,10 +32,10 @@ def carry_out(project: Project, what: str, steps: list[Step], out: Path) -> None
         except (TemplateError, OSError) as second:
             raise TemplateError(f"{error} What was begun could not be taken back, either: {second}") from error
         if isinstance(error, OSError):
-            rest = f"All but {some(left)} is as it was." if left else "Nothing was changed."
+            rest = f"All but {some(project.local(left))} is as it was." if left else "Nothing was changed."
             raise TemplateError(f"It can't be written: {error}. {rest}") from None
         if left and isinstance(error, TemplateError):
-            raise TemplateError(f"{error} All but {some(left)} is as it was.") from None
+            raise TemplateError(f"{error} All but {some(project.local(left))} is as it was.") from None
         raise
 
 
@@ -75,7 +75,7 @@ def write(project: Project, record: Record, steps: list[Step], out: Path) -> Non
             raise changed(project.top / one.name)
     there = index(project.top, project.prefix)
     if staged := [one.name for one in record.touched if stages_of(there.get(one.name)) != stages_of(one.indexed)]:
-        raise TemplateError(f"Staged while this ran: {some(staged)}. Try again.")
+        raise TemplateError(f"Staged while this ran: {some(project.local(staged))}. Try again.")
     put_into_index(project.top, {one.name: one.staged for one in record.touched})
     refresh(project.top, [step.name for step in steps if step.indexed])
     save(folder, replace(record, done=True))

@@ -54,6 +54,15 @@ def branch(project: Project, name: str, *commands: list[str]) -> None:
         commit(project.path, " ".join(command))
 
 
+def resolve_queues_yaml(project: Project) -> None:
+    """As README says: with both entries whole, and both kept."""
+    run(project.path, "git", "checkout", "--quiet", "--conflict=diff3", "queues.yaml")
+    text = project.read("queues.yaml")
+    text = re.sub(r"^[|]{7}.*?^={7}\n", "", text, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"^[<>]{7}.*\n", "", text, flags=re.MULTILINE)
+    (project.path / "queues.yaml").write_text(text, encoding="utf-8")
+
+
 def merged(project: Project, *branches: str, side: str = "ours") -> list[str]:
     """Merge the branches into main, with both entries in queues.yaml. Returns what git could not merge."""
     conflicts: list[str] = []
@@ -63,12 +72,8 @@ def merged(project: Project, *branches: str, side: str = "ours") -> list[str]:
         conflicts += (left := run(project.path, "git", "diff", "--name-only", "--diff-filter=U").splitlines())
         if both := [own for own in left if own in JSON]:
             run(project.path, "git", "checkout", "--quiet", f"--{side}", *both)
-        if "queues.yaml" in left:  # as README says: with both entries whole, and both kept
-            run(project.path, "git", "checkout", "--quiet", "--conflict=diff3", "queues.yaml")
-            text = project.read("queues.yaml")
-            text = re.sub(r"^[|]{7}.*?^={7}\n", "", text, flags=re.MULTILINE | re.DOTALL)
-            text = re.sub(r"^[<>]{7}.*\n", "", text, flags=re.MULTILINE)
-            (project.path / "queues.yaml").write_text(text, encoding="utf-8")
+        if "queues.yaml" in left:
+            resolve_queues_yaml(project)
         commit(project.path, f"Merge {name}")
     return conflicts
 
@@ -198,3 +203,30 @@ def test_what_is_there_is_an_answer_that_the_template_takes(project: Project) ->
     expected = "other@nats!nodlq: fine, a.b; own@memory!nodlq: fine, a.b"
     assert found["queues"] == f"user_channel: send_audio; orders: order.created; {expected}"
     assert len(queues_of(found)) == 4
+
+
+def test_two_branches_each_with_a_new_provider_come_together_as_the_readme_says(project: Project) -> None:
+    branch(project, "one", ["add-queue", "cached@redis: put"])
+    branch(project, "two", ["add-queue", "sent@nats: send"])
+    fill_in(project, "app/queue/handlers/sent.py")
+    commit(project.path, "Mine")
+    run(project.path, "git", "switch", "--quiet", "main")
+    run(project.path, "git", "merge", "--quiet", "--no-edit", "one")
+    run(project.path, "git", "merge", "--quiet", "--no-edit", "two", code=1)
+    left = run(project.path, "git", "diff", "--name-only", "--diff-filter=U").splitlines()
+    assert {"queues.yaml", "compose.yaml", "docs/promises.md"} <= {*left}
+    resolve_queues_yaml(project)
+    run(project.path, "git", "checkout", "--quiet", "--ours", *(name for name in left if name != "queues.yaml"))
+    commit(project.path, "Merge two")
+    script(project, "remove-queue", "--yes", "--delete-edited", "sent")
+    commit(project.path, "Without")
+    script(project, "add-queue", "--yes", "sent@nats: send")
+    run(project.path, "git", "checkout", "--quiet", "two", "--", "app/queue/handlers/sent.py")
+    commit(project.path, "Again")
+    assert names(project) == ["user_channel", "orders", "cached", "sent"]
+    assert 'logger.debug("mine")' in project.read("app/queue/handlers/sent.py")
+    for name in ("compose.yaml", ".env.example", "docs/promises.md", "pyproject.toml"):
+        assert "nats" in project.read(name)
+        assert "redis" in project.read(name)
+    script(project, "add-queue", "--yes", "more@nats: other")
+    starts(project)
