@@ -14,7 +14,7 @@ from queue_template import blobs
 from queue_template.answers import answers_of
 from queue_template.apart import Commits, set_apart
 from queue_template.fitting import fit_renders, take_over_record
-from queue_template.git import COMMAND, TemplateError, git
+from queue_template.git import COMMAND, TemplateError, git, run_git
 from queue_template.in_the_way import check_nothing_is_in_the_way
 from queue_template.index import lay_out, lay_out_raw, tracked_size, tree
 from queue_template.lines import LINE
@@ -152,10 +152,12 @@ def _check_answers(wanted: dict[str, Any], made: dict[str, Any], before: dict[st
 def _commit(project: Project, what: str, names: list[str]) -> str:
     """What commits it. The tests bring the lock up to date, where the requirements changed."""
     command = commit_command(project, what, names)
-    if f"{project.prefix}pyproject.toml" not in names or not (project.path / "uv.lock").is_file():
+    changed = f"{project.prefix}pyproject.toml" in names and (project.path / "uv.lock").is_file()
+    plainly = {"GIT_LITERAL_PATHSPECS": "0"}  # which this command can't take, and doesn't need
+    if not changed or run_git(project.path, "check-ignore", "-q", "uv.lock", environment=plainly).returncode == 0:
         return command
     of_some = " -- " in command and not command.endswith(" -- .")
-    return f"git add uv.lock, and {command}{' uv.lock' if of_some else ''}"
+    return f"git add uv.lock && {command}{' uv.lock' if of_some else ''}"
 
 
 def show_answers(before: dict[str, Any], after: dict[str, Any]) -> None:

@@ -56,7 +56,7 @@ def _at(project: Project, path: Path, step: Step, out: Path, going: set[str]) ->
         return "a submodule"
     package = path.with_suffix("")
     if step.name.startswith(f"{project.prefix}{HANDLERS}") and not step.before and (package / "__init__.py").exists():
-        return f"a package of yours has its name, {package.relative_to(project.path).as_posix()}/"
+        return f"a package of yours has its name, {project.local([package.relative_to(project.top).as_posix()])[0]}/"
     if not os.path.lexists(path):
         return ""  # of a tracked file that is not there, git knows: a sparse checkout
     if is_folder(path):

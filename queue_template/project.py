@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import posixpath
 import shlex
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ class Project:
 
     def local(self, names: Iterable[str]) -> list[str]:
         """Names from the repository's folder on, as they are from the project's, where its commands run."""
-        return [Path(os.path.relpath(self.top / name, self.path)).as_posix() for name in names]
+        return [posixpath.relpath(name, self.prefix or ".") for name in names]
 
     def head(self) -> str:
         """The commit that is checked out."""

@@ -132,13 +132,16 @@ def parse(changelog: str) -> list[Notes]:
 
 
 def without(known: str, changelog: str) -> str:
-    """A CHANGELOG without the entries that an older one has, whatever release they belong to by now."""
-    items = re.split(r"^(?=- |#)", changelog, flags=re.MULTILINE)
-    seen = {item.strip() for item in re.split(r"^(?=- |#)", known, flags=re.MULTILINE) if item.startswith("- ")}
-    news = [item for item in items if item.strip() not in seen]
+    """A CHANGELOG without the entries that an older one had as not released yet, whatever release they are of now."""
+    released = HEADING.search(known)
+    entries = re.split(r"^(?=- |#)", known[: released.start()] if released else known, flags=re.MULTILINE)
+    seen = {entry.strip() for entry in entries if entry.startswith("- ")}
+    news = [item for item in re.split(r"^(?=- |#)", changelog, flags=re.MULTILINE) if item.strip() not in seen]
     # A heading goes with its entries, unless there is text of its own.
     return "".join(
-        item for item, after in pairwise([*news, ""]) if not re.fullmatch(r"### .*\s*", item) or after.startswith("- ")
+        item
+        for item, after in pairwise([*news, ""])
+        if not re.fullmatch(r"### .*\s*", item) or after.startswith(("- ", "####"))
     )
 
 

@@ -152,7 +152,7 @@ def _check_the_way(project: Project, names: list[str]) -> None:
         if any(os.path.lexists(parent) and not is_folder(parent) for parent in above) or (
             is_folder(path) and not ours.issuperset(files_in(path))
         ):
-            found.append(path.relative_to(project.path).as_posix())
+            found += project.local([path.relative_to(project.top).as_posix()])
     if found:
         raise TemplateError(
             f"Something else is now in the place of {some(sorted(found))}, or of a folder above. "

@@ -9,15 +9,18 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator
 
+import nats.errors
 import pytest
 from nats.js import JetStreamContext
+from nats.js.api import ConsumerInfo
 
 from app.queue.errors import BrokerUnavailableError
 from app.queue.interfaces import Place
 from app.queue.messages.message import place_name
+from app.queue.providers.nats import leases
 from app.queue.providers.nats.config import NatsQueueConfig
 from app.queue.providers.nats.dead_letter_queue import NatsDeadLetterQueueHandler
-from app.queue.providers.nats.streams import consumer_config
+from app.queue.providers.nats.streams import consumer_config, stream_config
 from core_tests.tools.consumer import Instance, open_and_close, publish
 from core_tests.tools.example import UserHandler, queue_config, running
 from core_tests.tools.nats_node import NatsNode
@@ -93,7 +96,7 @@ async def test_a_consumer_that_gives_nothing_is_made_anew(
     async with running((config, handler)) as service:
         await eventually(lambda: len(handler.handled) == 1 + LEFT, "what is left is handled", 60)
         await eventually(lambda: service.health().status == "healthy", "health says so")
-    assert f"the server gives nothing of {LEFT} messages" in caplog.text
+    assert f"{LEFT} messages wait, and nobody gets any" in caplog.text
 
 
 async def test_a_place_that_gives_nothing_is_read_after_all(
@@ -105,7 +108,7 @@ async def test_a_place_that_gives_nothing_is_read_after_all(
     for number in range(1 + GONE + LEFT):
         await streams.publish(dlq, b"{}", headers={"message-id": str(number)})
     await made_stuck(node, dlq)
-    with pytest.raises(BrokerUnavailableError, match="is made anew"):
+    with pytest.raises(BrokerUnavailableError, match="must be made anew"):
         await (reader := NatsDeadLetterQueueHandler(QUEUE, config)).receive()
     assert await reader.depth() == 1 + LEFT
     delivery = await reader.receive()
@@ -121,8 +124,42 @@ async def test_without_declare_it_is_said_what_is_to_be_done(
     await made_stuck(node, QUEUE)
     theirs = config.model_copy(update={"declare": False})
     async with running((theirs, UserHandler())), jetstream(node.url) as own:
-        await eventually(lambda: "must be deleted and made anew" in caplog.text, "the log says so", 60)
+        await eventually(lambda: "must be made anew" in caplog.text, "the log says so", 60)
         assert (await own.consumer_info(QUEUE, "service")).num_ack_pending == GONE
+
+
+async def test_the_place_of_an_older_version_is_left_as_it_is(
+    config: NatsQueueConfig, node: NatsNode, streams: JetStreamContext
+) -> None:
+    """Nobody would make its consumer anew."""
+    old = place_name(QUEUE, Place.OLD_QUARANTINE)
+    await streams.add_stream(stream_config(config, old))
+    await streams.add_consumer(old, consumer_config(config))
+    for _ in range(1 + GONE + LEFT):
+        await streams.publish(old, b"{}")
+    await made_stuck(node, old)
+    with pytest.raises(BrokerUnavailableError, match="no answer"):
+        await NatsDeadLetterQueueHandler(QUEUE, config, Place.OLD_QUARANTINE).receive()
+    async with jetstream(node.url) as own:
+        assert (await own.consumer_info(old, "service")).num_ack_pending == GONE
+
+
+async def test_a_look_that_gets_no_answer_ends_no_link(
+    config: NatsQueueConfig, streams: JetStreamContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[str] = []
+
+    async def unanswered(_: JetStreamContext, stream: str, *rest: str) -> ConsumerInfo:
+        looks.append(stream)
+        raise nats.errors.TimeoutError
+
+    monkeypatch.setattr(leases, "LOOK_AFTER", 1)
+    async with Instance(config).opened() as instance:
+        with monkeypatch.context() as patched:
+            patched.setattr(JetStreamContext, "consumer_info", unanswered)
+            await eventually(lambda: looks.count(QUEUE) >= 2, "it has looked")
+        await streams.publish(QUEUE, b"{}")
+        await eventually(lambda: len(instance.got) == 1, "it goes on over the same link")
 
 
 async def test_a_consumer_whose_limit_others_use_up_is_left_alone(

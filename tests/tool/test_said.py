@@ -51,10 +51,11 @@ def test_a_makefile_in_conflict_stops_make_and_that_is_said(project: Project, re
     assert status(project) == []
 
 
-def test_the_lock_is_committed_with_the_requirements(project: Project, repository: Path) -> None:
-    def requirement(root: Path) -> None:
-        change(root / SERVICE / "pyproject.toml", "dependencies = [\n", 'dependencies = [\n    "httpx2>=2",\n')
+def requirement(root: Path) -> None:
+    change(root / SERVICE / "pyproject.toml", "dependencies = [\n", 'dependencies = [\n    "httpx2>=2",\n')
 
+
+def test_the_lock_is_committed_with_the_requirements(project: Project, repository: Path) -> None:
     (project.path / "uv.lock").write_text("version = 1\n", encoding="utf-8")
     commit(project.path, "Locked")
     publish(repository, CORE)
@@ -65,8 +66,7 @@ def test_the_lock_is_committed_with_the_requirements(project: Project, repositor
     run(project.path, "git", "add", "README.md")
     said = script(project, "update", "--yes")
     assert (
-        "run the tests, then: git add uv.lock, and git commit -m 'Update the template from v0.2.0 to v0.3.0' -- "
-        in said
+        "run the tests, then: git add uv.lock && git commit -m 'Update the template from v0.2.0 to v0.3.0' -- " in said
     )
     assert " pyproject.toml uv.lock\n" in said
 
@@ -93,3 +93,20 @@ def test_what_the_older_changelog_has_is_no_news() -> None:
     assert second.breaking == "Rename it."
     assert first.text == "## 0.1.0\n\n### Added\n\n- Four"
     assert without("", new) == new
+
+
+def test_what_two_releases_say_alike_is_news_of_both() -> None:
+    released = "## 0.1.0\n\n### Breaking\n\n- Run `make setup`.\n"
+    new = f"## 0.2.0\n\n### Breaking\n\n#### Queues\n\n- Run `make setup`.\n\n{released}"
+    assert without(released, new) == new
+    assert parse(without(released, new))[0].breaking == "#### Queues\n\n- Run `make setup`."
+
+
+def test_a_lock_that_git_ignores_is_not_to_be_committed(project: Project, repository: Path) -> None:
+    (project.path / ".gitignore").write_text(project.read(".gitignore") + "uv.lock\n", encoding="utf-8")
+    commit(project.path, "Ignored")
+    (project.path / "uv.lock").write_text("version = 1\n", encoding="utf-8")
+    publish(repository, Release("0.2.0", "a requirement", requirement))
+    said = script(project, "update", "--yes")
+    assert "git commit -m 'Update the template from v0.1.0 to v0.2.0'\n" in said
+    assert "uv.lock" not in said

@@ -28,12 +28,7 @@ QUARANTINED = Counter("queue_messages_quarantined", "Messages that were in fligh
 HELD = Gauge(
     "queue_messages_held", "Deliveries in flight that can't be settled now.", ["queue"], multiprocess_mode="livesum"
 )
-PAUSED = Gauge(
-    "queue_consuming_paused",
-    "1 while most messages fail, so that few are tried.",
-    ["queue"],
-    multiprocess_mode="livesum",
-)
+PAUSED = Gauge("queue_consuming_paused", "1 while consuming is paused.", ["queue"], multiprocess_mode="livemax")
 PUBLISHED = Counter("queue_messages_published", "Messages that the broker has confirmed.", ["queue"])
 PUBLISH_FAILED = Counter("queue_messages_publish_failed", "Publishes that ended in an error.", ["queue"])
 

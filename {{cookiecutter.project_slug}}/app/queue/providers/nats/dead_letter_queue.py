@@ -22,10 +22,10 @@ class NatsDeadLetterQueueHandler(LeasedReader[NatsConnection, NatsLeases]):
     pool = NatsConnectionManager
 
     async def begin(self, connection: NatsConnection) -> NatsLeases:
-        if self.place is not Place.OLD_QUARANTINE:
+        if makes := self.place is not Place.OLD_QUARANTINE:
             await ensure_stream(connection, self.config, self.name)
             await ensure_consumer(connection, self.config, self.name)
-        return NatsLeases(connection, stream_name(self.name), self.config)
+        return NatsLeases(connection, stream_name(self.name), self.config, renews=makes)
 
     async def count(self, connection: NatsConnection) -> int:
         stream = stream_name(self.name)

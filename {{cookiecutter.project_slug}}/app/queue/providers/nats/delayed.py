@@ -40,8 +40,7 @@ class Delayed:
     def __init__(self, connection: NatsConnection, config: NatsQueueConfig, on_end: Callable[[str], None]) -> None:
         self._queue = config.name
         self._timeout = config.publish_timeout
-        stream = stream_name(undivided_name(config.name, Place.RETRY))
-        self._leases = NatsLeases(connection, stream, config)
+        self._leases = NatsLeases(connection, stream_name(undivided_name(config.name, Place.RETRY)), config)
         self._pull = Pull(self._leases, AT_A_TIME, self._on_message, on_end)
         self._pull.start()
         self._moving: set[asyncio.Task[None]] = set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -24,6 +25,8 @@ from app.queue.providers.nats.errors import translated
 from app.queue.providers.nats.messages import to_message
 from app.queue.providers.nats.streams import CONSUMER
 
+logger = logging.getLogger(__name__)
+
 EXPIRES = 1.0  # seconds for which the server keeps a request; that it says so then is a sign of life, too
 ANSWER_WITHIN = 2.0  # seconds after that until it is asked again: NATS 2.9 forgets requests whose stream has changed
 MAX_UNANSWERED = 4  # requests in a row
@@ -37,11 +40,13 @@ class NatsLeases(Leases[Msg]):
 
     connection: NatsConnection
 
-    def __init__(self, connection: NatsConnection, stream: str, config: NatsQueueConfig) -> None:
+    def __init__(
+        self, connection: NatsConnection, stream: str, config: NatsQueueConfig, *, renews: bool = True
+    ) -> None:
         super().__init__(connection, config.ack_wait, f"stream {stream!r}")
         self.left: dict[int, int] = {}  # in flight at the end: place in the stream, and how often it had been delivered
         self._stream = stream
-        self._may_declare = config.declare
+        self._renews = renews and config.declare
         self._stood: tuple[object, int | None] | None = None
         self.next = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{CONSUMER}"
 
@@ -107,36 +112,38 @@ class NatsLeases(Leases[Msg]):
             try:
                 await client.publish(self.next, b'{"batch": 1, "no_wait": true}', reply=inbox.subject)
                 ends: set[asyncio.Future[Msg] | asyncio.Future[str]] = {answer, self.connection.ended}
+                self._stood = None
                 for _ in range(2):
                     await asyncio.wait(ends, timeout=REQUEST_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
-                    if answer.done() or self.connection.ended.done():
+                    if answer.done() or self.connection.ended.done() or not await self.look_if_stuck():
                         break
-                    await self.look_if_stuck()
                 if not answer.done():
                     raise BrokerUnavailableError(f"{self.where}: no answer")
             finally:
                 await inbox.unsubscribe()
         return self.received(answer.result()) if answer.result().reply else None
 
-    async def look_if_stuck(self) -> None:
-        """Nothing came for seconds. Raises BrokerUnavailableError if that was so before, though messages wait.
+    async def look_if_stuck(self) -> bool:
+        """Nothing came for seconds: is that strange? Raises BrokerUnavailableError if it has been so for two looks.
 
-        A server that was killed may have messages in flight that its stream has no more. NATS 2.9 tries one of them
-        with each request, for ever, and gives nothing else. A new consumer helps, which the next link makes.
+        A server that was killed may have in flight what its stream has no more. NATS 2.9 tries one of these with each
+        request, for ever, and gives nothing else. A new consumer helps, which the next link makes.
         """
-        with translated(self.where):
+        stood, self._stood = self._stood, None
+        with suppress(BrokerUnavailableError), translated(self.where):  # the requests tell whether the server is there
             info = await self.connection.jetstream.consumer_info(self._stream, CONSUMER)
-            limit, stood = info.config.max_ack_pending or 0, self._stood
-            could = info.num_pending and not info.paused and not 0 < limit <= (info.num_ack_pending or 0)
-            self._stood = (info.created, info.delivered and info.delivered.consumer_seq) if could else None
-            if not could or self._stood != stood:
-                return
-            if self._may_declare:
+            limit, in_flight = info.config.max_ack_pending or 0, info.num_ack_pending or 0
+            if info.num_pending and in_flight and not info.paused and not 0 < limit <= in_flight:
+                self._stood = (info.created, info.delivered and info.delivered.consumer_seq)
+        if self._stood is None or self._stood != stood:
+            return self._stood is not None
+        said = f"{self.where}: {info.num_pending} messages wait, and nobody gets any: {CONSUMER!r} must be made anew"
+        logger.error(said)
+        if self._renews:
+            with translated(self.where):
                 await self.connection.jetstream.delete_consumer(self._stream, CONSUMER)
-        what = "is made anew" if self._may_declare else "must be deleted and made anew"
-        raise BrokerUnavailableError(
-            f"{self.where}: the server gives nothing of {info.num_pending} messages: its consumer {CONSUMER!r} {what}"
-        )
+            raise BrokerUnavailableError(said)
+        return True
 
 
 class Pull(Polling):
@@ -149,17 +156,13 @@ class Pull(Polling):
     ) -> None:
         super().__init__(leases, limit, on_end, patience=EXPIRES)
         self._took = took
-        self._asked = 0
-        self._refused = 0
-        self._unanswered = 0
-        self._in_vain = 0
+        self._asked = self._refused = self._unanswered = self._in_vain = 0
         self._answered = asyncio.Event()
         self._error: BrokerUnavailableError | None = None
         self._inbox: Subscription | None = None
 
     @property
     def on_their_way(self) -> int:
-        """How many messages have been asked for, and may come."""
         return self._asked
 
     async def fetch(self, room: int) -> None:
@@ -184,7 +187,7 @@ class Pull(Polling):
             raise self._error
         if self._refused:
             await asyncio.sleep(EXPIRES)
-        elif self._in_vain and self._in_vain % LOOK_AFTER == 0:
+        elif not self._unanswered and self._in_vain and self._in_vain % LOOK_AFTER == 0:
             await self._leases.look_if_stuck()
 
     async def close(self) -> None:
@@ -205,9 +208,8 @@ class Pull(Polling):
             self._took(lease)
 
     def _on_status(self, received: Msg) -> None:
-        headers = received.headers or {}
+        headers, where = received.headers or {}, self._leases.where
         status, why = headers.get("Status"), headers.get("Description", "")
-        where = self._leases.where
         if status == "100":
             return
         if status == "503" or "Consumer Deleted" in why:

@@ -48,9 +48,8 @@ async def put(
     except BrokerUnavailableError as error:
         raise unconfirmed(error) from error
     except nats.errors.NoRespondersError:
-        raise UnroutableError(
-            f"the server has no stream for {subject!r}, or its leader is away; the message went nowhere"
-        ) from None
+        what = f"the server has no stream for {subject!r}, or its leader is away; the message went nowhere"
+        raise UnroutableError(what) from None
     said = json_object(answer.data)
     if refusal := said.get("error"):
         raise _refused(subject, refusal.get("err_code", 0), refusal.get("description", "no reason given"))
