@@ -1,9 +1,5 @@
 # The template's: an update changes it. Which files are yours: README.md.
-"""From what a broker's library raises to the words of `app.queue.errors`: the rules that are the same for all brokers.
-
-A provider gives the table of its library's exceptions. Which error says what to the caller is in
-`docs/adding-a-provider.md`.
-"""
+"""From what a library raises to the words of `app.queue.errors` (which means what: `docs/adding-a-provider.md`)."""
 
 from __future__ import annotations
 
@@ -13,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from app.queue.errors import BrokerError, BrokerUnavailableError, PublishError
+from app.queue.foreign_code import ends_task
 
 Rule = tuple[type[Exception] | tuple[type[Exception], ...], Callable[[Any, str], BrokerError | None]]
 """Exceptions, and what becomes of one: a function of the error and of what was done. None: the next rule is asked."""
@@ -30,7 +27,6 @@ class Translation:
 
     @contextmanager
     def __call__(self, what: str) -> Iterator[None]:
-        """As said above."""
         try:
             yield
         except BaseException as error:
@@ -42,8 +38,9 @@ class Translation:
         """What is raised for `error`: itself, if it is not the broker's doing."""
         if isinstance(error, BrokerError):
             return error
-        if isinstance(error, asyncio.CancelledError):
-            return error if _cancelled() else BrokerUnavailableError(f"{what}: the connection to the broker was lost")
+        if isinstance(error, asyncio.CancelledError):  # of our own task, or by a library whose link broke
+            lost = BrokerUnavailableError(f"{what}: the connection to the broker was lost")
+            return error if ends_task(error) else lost
         for kinds, rule in self._rules:
             if isinstance(error, kinds) and (ours := rule(error, what)) is not None:
                 return ours
@@ -57,9 +54,3 @@ class Translation:
 def unconfirmed(error: BaseException) -> PublishError:
     """For a message whose link broke after its first byte was sent: the broker may have it."""
     return PublishError(f"{error}; the broker had not confirmed", may_have_landed=True)
-
-
-def _cancelled() -> bool:
-    """True if the task was asked to stop. A library that cancels what waits for a broken link doesn't do that."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -8,22 +8,18 @@ that succeeds, and the fault was in the others.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 
 from app.queue.clock import now
 from app.queue.settings.queues import PauseConfig
+from app.queue.time_limit import until
 
-PACE = 100
-"""Messages a second that are tried for the first time, or put aside, in a pause."""
+PACE = 100  # messages a second that are tried for the first time, or put aside, in a pause
 
 
 class Pause:
     """Begins with `after` different messages that fail with no success between, and ends with one success.
 
     One bad message among good ones therefore never begins one, however often it is retried.
-
-    Attributes:
-        active: it has begun. What fails now is not held against its message.
     """
 
     def __init__(self, config: PauseConfig) -> None:
@@ -35,7 +31,7 @@ class Pause:
         self._next_at = 0.0
         self._changed = asyncio.Event()
         self._waiting: dict[asyncio.Event, bool] = {}
-        self.active = False
+        self.active = False  # True: it has begun. What fails now is not held against its message
 
     def begin_probe(self) -> bool:
         """True if it is time for a probe, and none is under way. Then `end_probe()` must follow."""
@@ -56,7 +52,7 @@ class Pause:
         woken = asyncio.Event()
         self._waiting[woken] = makes_room
         try:
-            await _set_within(woken, None if self._probing else self._probe_at - now())
+            await until(woken, None if self._probing else self._probe_at - now())
         finally:
             del self._waiting[woken]
 
@@ -64,7 +60,8 @@ class Pause:
         """Return when it is the caller's turn, PACE times a second, or something has changed."""
         at = max(now(), self._next_at)
         self._next_at = at + 1 / PACE
-        await _set_within(self._changed, at - now())
+        if (early := at - now()) > 0:
+            await until(self._changed, early)
 
     def wake(self) -> None:
         """Let everyone who waits look again."""
@@ -100,11 +97,3 @@ class Pause:
         self._probe_at = now() + self._delay
         self._next_at = 0.0
         return True
-
-
-async def _set_within(event: asyncio.Event, timeout: float | None) -> None:
-    if timeout is not None and timeout <= 0:
-        return
-    with suppress(TimeoutError):
-        async with asyncio.timeout(timeout):
-            await event.wait()

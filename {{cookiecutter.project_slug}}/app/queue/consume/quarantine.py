@@ -23,15 +23,12 @@ from app.queue.messages.outcome import Outcome
 from app.queue.policy import group_size, put_back
 
 logger = logging.getLogger(__name__)
+Running = asyncio.Future[object]  # a delivery of the quarantine, until it is settled
 
-LOOK_EVERY = 30.0
-"""Seconds between looks for what another process has left behind."""
-ROOM_TIMEOUT = 10.0
-"""Seconds to wait until nothing else is in flight."""
-LOOK_FOR_HELD = 1.0
-"""Seconds."""
-ALONE_FOR = 5.0
-"""Seconds for which a group runs alone. What kills, kills soon; and the queue can't stand still for long."""
+LOOK_EVERY = 30.0  # seconds between looks for what another process has left behind
+ROOM_TIMEOUT = 10.0  # seconds to wait until nothing else is in flight
+LOOK_FOR_HELD = 1.0  # seconds
+ALONE_FOR = 5.0  # seconds for which a group runs alone: what kills, kills soon, and the queue can't stand still long
 
 
 class Quarantine:
@@ -44,9 +41,8 @@ class Quarantine:
         self._worker = worker
         self._reader = reader
         self._old_reader = old_reader
-        self._running: set[asyncio.Future[object]] = set()
-        self._suspects: set[asyncio.Future[object]] = set()
-        """Of these, the group that was begun last."""
+        self._running: set[Running] = set()
+        self._suspects: set[Running] = set()  # of these, the group that was begun last
 
     async def run(self) -> None:
         """Look after each connect, whenever the worker has put something there, and now and then, until cancelled."""
@@ -90,7 +86,7 @@ class Quarantine:
 
     async def _release(self, reader: DeadLetterQueueHandler) -> bool:
         """Run what is no suspect, once through, as fast as there are slots. True if there are suspects."""
-        put_back: set[asyncio.Future[object]] = set()
+        put_back: set[Running] = set()
         for _ in range(await reader.depth()):
             await self._fewer(self._running, self._worker.config.concurrency)
             delivery = await reader.receive() if self._worker.consumes else None
@@ -103,14 +99,10 @@ class Quarantine:
         await self._fewer(put_back, 1)
         return bool(put_back)
 
-    async def _fewer(self, running: set[asyncio.Future[object]], than: int) -> None:
+    async def _fewer(self, running: set[Running], than: int) -> None:
         """Return when fewer of these run than that. What is held doesn't count: it may be so for long."""
-        while len(busy := self._not_held(running & self._running)) >= than:
+        while len(busy := (running & self._running).difference(self._worker.held.tasks)) >= than:
             await asyncio.wait(busy, timeout=LOOK_FOR_HELD, return_when=asyncio.FIRST_COMPLETED)
-
-    def _not_held(self, running: set[asyncio.Future[object]]) -> set[asyncio.Future[object]]:
-        held = self._worker.held.tasks
-        return {one for one in running if one not in held}
 
     async def _run_group(self, reader: DeadLetterQueueHandler) -> None:
         """Run a few suspects with nothing beside them; after a while, beside others. There is one group at a time."""
@@ -151,7 +143,7 @@ class Quarantine:
             limit = min(limit, size)
         return group, None
 
-    def _ended(self, running: asyncio.Future[object]) -> None:
+    def _ended(self, running: Running) -> None:
         self._suspects.discard(running)
         if not self._suspects:
             self._worker.look_into_quarantine()
@@ -162,14 +154,12 @@ class Quarantine:
             return None
         return group_size(history_of(delivery.message).crashes, self._worker.config.concurrency)
 
-    def _run(
-        self, delivery: Delivery, reader: DeadLetterQueueHandler, outcome: Outcome | None = None
-    ) -> asyncio.Future[object]:
-        running: asyncio.Future[object] = asyncio.ensure_future(self._worker.handle(delivery, reader, outcome))
+    def _run(self, delivery: Delivery, reader: DeadLetterQueueHandler, outcome: Outcome | None = None) -> Running:
+        running: Running = asyncio.ensure_future(self._worker.handle(delivery, reader, outcome))
         self._running.add(running)
         running.add_done_callback(self._running.discard)
         return running
 
-    def _put_back(self, delivery: Delivery, reader: DeadLetterQueueHandler) -> asyncio.Future[object]:
+    def _put_back(self, delivery: Delivery, reader: DeadLetterQueueHandler) -> Running:
         """To the end, as it came."""
         return self._run(delivery, reader, put_back(history_of(delivery.message)))

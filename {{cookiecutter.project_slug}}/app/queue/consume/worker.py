@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 
 from app.queue.clock import now
 from app.queue.consume.admission import Admission
@@ -31,14 +30,13 @@ from app.queue.middleware import HandleMiddleware
 from app.queue.policy import SUSPECT_FROM, decide_abandoned, decide_condemned, put_aside, put_back
 from app.queue.processor import MessageProcessor
 from app.queue.settings.queues import QueueConfig
+from app.queue.time_limit import until
 
 logger = logging.getLogger(__name__)
 
-NEW = Arrival.NEW
-LOOK_FOR_HELD = 0.5
-"""Seconds."""
-STOP_TIMEOUT = 1.0
-"""Seconds in which a broker must answer that it sends nothing more."""
+NEW = Arrival.NEW  # asked for with every message, and Python 3.11 takes long to look a member up
+LOOK_FOR_HELD = 0.5  # seconds
+STOP_TIMEOUT = 1.0  # seconds in which a broker must answer that it sends nothing more
 
 
 class QueueWorker(Link):
@@ -62,10 +60,7 @@ class QueueWorker(Link):
         self._processor = processor
         self._dispatcher = dispatcher
         self._redeliveries = Redeliveries(
-            config.prefetch,
-            config.redelivered_within,
-            held=config.held.messages,
-            confirms_acks=claims.confirms_acks,
+            config.prefetch, config.redelivered_within, held=config.held.messages, confirms_acks=claims.confirms_acks
         )
         self._admission = Admission(config.concurrency, self.pause, self._is_full)
         self._deadlines = Deadlines(config)
@@ -163,10 +158,7 @@ class QueueWorker(Link):
         logger.log(
             logging.WARNING if crashes >= SUSPECT_FROM else logging.INFO,
             "%s: message %s was in flight elsewhere and not settled (%d in a row): %s",
-            self.queue_name,
-            record.delivery.message.message_id,
-            crashes,
-            outcome.action,
+            *(self.queue_name, record.delivery.message.message_id, crashes, outcome.action),
         )
         return await self._attempt.not_run(record, outcome)
 
@@ -232,12 +224,10 @@ class QueueWorker(Link):
 
     @property
     def handler(self) -> object | None:
-        """The queue's handler object."""
         return self._dispatcher.handler(self.queue_name)
 
     @property
     def draining(self) -> bool:
-        """True once the drain has begun."""
         return self._admission.draining
 
     @property
@@ -252,9 +242,9 @@ class QueueWorker(Link):
 
     async def quiet(self, timeout: float) -> None:
         """Return when nothing is in flight but what is held, or after `timeout` seconds."""
-        until = now() + timeout
-        while (busy := self._busy()) and now() < until:
-            await asyncio.wait(busy, timeout=min(LOOK_FOR_HELD, until - now()))
+        deadline = now() + timeout
+        while (busy := self._busy()) and now() < deadline:
+            await asyncio.wait(busy, timeout=min(LOOK_FOR_HELD, deadline - now()))
 
     def _busy(self) -> set[asyncio.Task[Outcome | None]]:
         tasks = {task for task, record in self.in_flight.by_task().items() if not record.lost}
@@ -266,7 +256,5 @@ class QueueWorker(Link):
 
     async def quarantine_filled(self, timeout: float) -> None:
         """Return when a message may lie in the quarantine: one was put there, or this has connected, or time is up."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                await self._quarantine_filled.wait()
+        await until(self._quarantine_filled, timeout)
         self._quarantine_filled.clear()
