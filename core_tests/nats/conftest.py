@@ -4,11 +4,34 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 from nats.aio.client import Client
 from nats.js import JetStreamContext
+
+from core_tests.tools.nats_node import NatsNode
+
+Start = Callable[..., NatsNode]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts private servers, and removes them at the end."""
+    if NatsNode.find_server() is None:
+        if os.environ.get("REQUIRE_BROKERS") == "1":
+            pytest.fail("nats-server is not installed, and this test starts its own")
+        pytest.skip("nats-server is not installed, and this test starts its own")
+    with ExitStack() as stack:
+
+        def start(lines: str = "") -> NatsNode:
+            node = NatsNode(lines)
+            stack.callback(node.remove)
+            node.start()
+            return node
+
+        yield start
 
 
 @pytest.fixture

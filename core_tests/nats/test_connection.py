@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,9 @@ from app.queue.interfaces import QueuePublisher
 from app.queue.messages.message import places
 from app.queue.processor import MessageProcessor
 from app.queue.setup import get_consumer, get_dead_letters, get_health_check, get_processor, get_publisher
+from core_tests.nats.conftest import Start
 from core_tests.tools.authority import Authority
 from core_tests.tools.example import UserHandler, audio, queue_config, running
-from core_tests.tools.nats_node import NatsNode
 from core_tests.tools.nats_streams import jetstream
 from core_tests.tools.ports import free_port
 from core_tests.tools.proxy import Proxy
@@ -29,26 +28,7 @@ from core_tests.tools.waiting import eventually
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
-Start = Callable[..., NatsNode]
 SECRET = "s3cret-hunter2"
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Starts private servers, and removes them at the end."""
-    if NatsNode.find_server() is None:
-        if os.environ.get("REQUIRE_BROKERS") == "1":
-            pytest.fail("nats-server is not installed, and this test starts its own")
-        pytest.skip("nats-server is not installed, and this test starts its own")
-    with ExitStack() as stack:
-
-        def start(lines: str = "") -> NatsNode:
-            node = NatsNode(lines)
-            stack.callback(node.remove)
-            node.start()
-            return node
-
-        yield start
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import nats.errors
 import pytest
@@ -21,6 +21,7 @@ from app.queue.providers.nats import leases
 from app.queue.providers.nats.config import NatsQueueConfig
 from app.queue.providers.nats.dead_letter_queue import NatsDeadLetterQueueHandler
 from app.queue.providers.nats.streams import consumer_config, stream_config
+from core_tests.nats.conftest import Start
 from core_tests.tools.consumer import Instance, open_and_close, publish
 from core_tests.tools.example import UserHandler, queue_config, running
 from core_tests.tools.nats_node import NatsNode
@@ -35,13 +36,8 @@ GONE, LEFT = 60, 10  # more are gone than are tried again within `ACK_WAIT`: els
 
 
 @pytest.fixture
-def node() -> Iterator[NatsNode]:
-    node = NatsNode()
-    try:
-        node.start()
-        yield node
-    finally:
-        node.remove()
+def node(start: Start) -> NatsNode:
+    return start()
 
 
 @pytest.fixture
